@@ -1,0 +1,1 @@
+//! Takes and verifies base backups.

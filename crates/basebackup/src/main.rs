@@ -1,0 +1,3 @@
+//! The `basebackup` command.
+
+fn main() {}

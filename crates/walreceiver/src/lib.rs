@@ -1,0 +1,1 @@
+//! Receives WAL into a directory.

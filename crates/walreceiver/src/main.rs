@@ -1,0 +1,3 @@
+//! The `walreceiver` command.
+
+fn main() {}

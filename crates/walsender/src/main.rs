@@ -1,0 +1,3 @@
+//! The `walsender` command.
+
+fn main() {}

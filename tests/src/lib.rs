@@ -1,0 +1,1 @@
+//! What the tests share: PostgreSQL servers and this project's processes in temp dirs.
