@@ -1,0 +1,128 @@
+//! What a power cut can leave: every combination of the changes that no sync covered.
+
+use super::tree::{InodeId, Op, Tree};
+
+const SECTOR: u64 = 512;
+
+/// How many of the possible states to look at.
+#[derive(Clone, Copy, Debug)]
+pub struct CrashChoices {
+    /// If there are at most this many states, all of them are given, in order and once each.
+    pub exhaustive_up_to: u64,
+    /// Otherwise: everything lost, everything kept, each beginning of the log, each change alone, everything but one
+    /// change, and this many states picked at random.
+    pub samples: u64,
+    /// Where the random picks start; the same seed gives the same states.
+    pub seed: u64,
+}
+
+impl Default for CrashChoices {
+    fn default() -> Self {
+        Self { exhaustive_up_to: 512, samples: 64, seed: 1 }
+    }
+}
+
+pub(super) fn states(base: Tree, log: Vec<Op>, choices: CrashChoices) -> impl Iterator<Item = Tree> {
+    let pending: Vec<(usize, u64)> = (0..log.len())
+        .filter(|&at| !is_durable(&log, at))
+        .filter_map(|at| log.get(at).map(|op| (at, outcomes(op))))
+        .filter(|&(_, outcomes)| outcomes > 1)
+        .collect();
+    let radices: Vec<u64> = pending.iter().map(|&(_, outcomes)| outcomes).collect();
+    selections(&radices, choices).map(move |selection| {
+        let mut chosen = pending.iter().map(|&(at, _)| at).zip(selection).peekable();
+        let mut tree = base.clone();
+        for (at, op) in log.iter().enumerate() {
+            match chosen.next_if(|&(pending, _)| pending == at) {
+                Some((_, outcome)) => apply_outcome(&mut tree, op, outcome),
+                None => tree.apply(op),
+            }
+        }
+        tree
+    })
+}
+
+/// Whether a sync, with no failed one before it, covers the operation at `at`.
+fn is_durable(log: &[Op], at: usize) -> bool {
+    let Some((op, later)) = log.get(at..).and_then(<[Op]>::split_first) else { return true };
+    let synced = |wanted: InodeId| {
+        let first = later.iter().find_map(|op| match op {
+            Op::Sync { inode, failed } if *inode == wanted => Some(*failed),
+            _ => None,
+        });
+        first == Some(false)
+    };
+    match op {
+        Op::Create { .. } | Op::Sync { .. } => true, // without a name an inode is out of sight
+        Op::Link { dir, .. } | Op::Unlink { dir, .. } => synced(*dir),
+        Op::Rename { from_dir, to_dir, .. } => synced(*from_dir) && synced(*to_dir),
+        Op::Write { inode, .. } | Op::SetLen { inode, .. } | Op::Allocate { inode, .. } => synced(*inode),
+    }
+}
+
+/// In how many ways an unsynced operation can come out: 0 is lost, 1 is whole, the others are torn writes.
+fn outcomes(op: &Op) -> u64 {
+    match op {
+        Op::Write { offset, bytes, .. } => 2 + 2 * (sectors(*offset, bytes.len()) - 1),
+        Op::Create { .. } | Op::Sync { .. } => 1,
+        _ => 2,
+    }
+}
+
+fn sectors(offset: u64, len: usize) -> u64 {
+    ((offset + len as u64).div_ceil(SECTOR) - offset / SECTOR).max(1)
+}
+
+fn apply_outcome(tree: &mut Tree, op: &Op, outcome: u64) {
+    match (op, outcome) {
+        (_, 0) => {}
+        (_, 1) => tree.apply(op),
+        (Op::Write { inode, offset, bytes }, torn) => {
+            // 2, 3, 4, 5, ...: the first sector alone, all but the first, the first two, all but the first two, ...
+            let kept_sectors = torn / 2;
+            let cut = (((offset / SECTOR + kept_sectors) * SECTOR - offset) as usize).min(bytes.len());
+            let (head, tail) = bytes.split_at(cut);
+            if torn % 2 == 0 {
+                tree.write(*inode, *offset, head);
+            } else {
+                tree.write(*inode, offset + cut as u64, tail);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The outcome of each pending operation, once a state.
+fn selections(radices: &[u64], choices: CrashChoices) -> Box<dyn Iterator<Item = Vec<u64>>> {
+    let total = radices.iter().try_fold(1u64, |product, &radix| product.checked_mul(radix));
+    let radices = radices.to_vec();
+    if let Some(total) = total.filter(|&total| total <= choices.exhaustive_up_to) {
+        return Box::new((0..total).map(move |mut number| {
+            let digit = |&radix: &u64| {
+                let digit = number % radix;
+                number /= radix;
+                digit
+            };
+            radices.iter().map(digit).collect()
+        }));
+    }
+    let count = radices.len();
+    let pattern =
+        move |kept: &dyn Fn(usize) -> bool| (0..count).map(|at| u64::from(kept(at))).collect::<Vec<_>>();
+    let beginnings = (0..=count).map(move |end| pattern(&|at| at < end));
+    let alone = (0..count).map(move |one| pattern(&|at| at == one));
+    let all_but = (0..count).map(move |one| pattern(&|at| at != one));
+    let mut random = choices.seed;
+    let picked = (0..choices.samples)
+        .map(move |_| radices.iter().map(|&radix| next_random(&mut random) % radix).collect::<Vec<_>>());
+    Box::new(beginnings.chain(alone).chain(all_but).chain(picked))
+}
+
+/// SplitMix64 (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number Generators", 2014).
+fn next_random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut mixed = *state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
+}
