@@ -1,0 +1,1 @@
+//! Compression of archives, on either side of the connection.

@@ -1,0 +1,1 @@
+//! Archives as a server sends them: POSIX ustar.

@@ -1,0 +1,1 @@
+//! Verifying a base backup that lies in a directory.
