@@ -1,1 +1,11 @@
 //! The streaming-replication protocol.
+//!
+//! Framing ([`frame`]), messages ([`message`]) and streaming payloads ([`stream`]) are sans-IO and serve both sides.
+//! The client side is [`conninfo`] (what to connect to), [`auth`] and [`tls`] (how to be let in) and [`client`]
+//! (the connection itself, over tokio).
+
+pub mod command;
+pub mod error;
+pub mod frame;
+pub mod message;
+pub mod stream;
