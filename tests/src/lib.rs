@@ -1,1 +1,43 @@
-//! What the tests share: PostgreSQL servers and this project's processes in temp dirs.
+//! What the tests share: PostgreSQL servers and this project's programs, as real processes in temp dirs.
+//!
+//! ```no_run
+//! use walship_tests::{Options, Postgres, TempRoot, Tool, Version};
+//!
+//! let root = TempRoot::new("archive");
+//! let leader = Postgres::start_new(&root, "leader", Version::V15, Options::default());
+//! let archive = root.dir("archive");
+//! let mut receiver = Tool::ours(&root, "walreceiver").args(["-D"]).arg(&archive).args(["-d", &leader.conninfo()]).spawn();
+//! leader.pgbench(["-i", "-s", "1"]);
+//! receiver.wait_for_stderr("started streaming");
+//! ```
+//!
+//! Rules that everything here keeps:
+//! - a [`TempRoot`] owns a directory and whatever was started in it; nothing survives it, not after a panic and not
+//!   when the test process itself is killed;
+//! - as root, child processes run as user `postgres`, because PostgreSQL refuses root;
+//! - waiting is for a condition and has a deadline; when it passes, the test fails and shows the logs;
+//! - what cannot go on panics with the whole story (`#[track_caller]`), so a test reads as one linear story.
+#![allow(clippy::unwrap_used, reason = "a test harness fails its test by panicking")]
+
+pub mod archive;
+mod binaries;
+mod guard;
+mod options;
+mod ports;
+mod postgres;
+mod process;
+mod root;
+mod standby;
+pub mod tls;
+mod tool;
+mod user;
+mod version;
+mod wait;
+
+pub use options::Options;
+pub use postgres::{Postgres, Shutdown};
+pub use process::{Finished, Process};
+pub use root::TempRoot;
+pub use tool::Tool;
+pub use version::Version;
+pub use wait::{DEADLINE, wait_for, wait_until};
