@@ -19,9 +19,9 @@ while read -r word pid; do
 done
 [ "$open" = " " ] || {
     # PostgreSQL's shared memory goes along only if it is asked to stop.
-    for pid in $open; do kill -QUIT -- "-$pid"; done
+    for pid in $open; do kill -s QUIT -- "-$pid"; done
     sleep 1
-    for pid in $open; do kill -KILL -- "-$pid"; done
+    for pid in $open; do kill -s KILL -- "-$pid"; done
 } 2>/dev/null
 rm -rf -- "$1"
 "#;
