@@ -9,3 +9,4 @@ pub mod error;
 pub mod frame;
 pub mod message;
 pub mod stream;
+pub mod waldir;
