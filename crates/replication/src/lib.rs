@@ -8,5 +8,6 @@ pub mod command;
 pub mod error;
 pub mod frame;
 pub mod message;
+pub mod receiver;
 pub mod stream;
 pub mod waldir;

@@ -1,0 +1,276 @@
+//! The receiving side of physical streaming as a state machine without I/O.
+//!
+//! [`ReceiverMachine`] is told what arrived, what was written, what became durable and what time it is; it answers
+//! with [`ReceiverAction`]s: statuses to send, when to make WAL durable out of turn, when to end the copy, when to
+//! give up on a silent server. It holds no WAL. Source: `HandleCopyStream` in `receivelog.c`, `walreceiver.c`.
+//!
+//! Invariant, checked after each change: `flushed <= written <= received`.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+use wal::Lsn;
+
+use crate::stream::{Keepalive, PgTimestamp, StandbyStatus};
+
+/// When the server is told what is durable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FlushReports {
+    /// Never: flush is 0/0 in every status, so the receiver is no synchronous standby and moves no slot.
+    Never,
+    /// With the regular statuses, and, after an extra sync, whenever the server asks: enough to move a slot.
+    Regularly,
+    /// In a status of its own right after each sync: a synchronous standby.
+    AtOnce,
+}
+
+/// How one stream is to be received.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReceiverConfig {
+    /// The first byte that the server will send.
+    pub start: Lsn,
+    /// What was durable before this stream began; reported as it is until this stream makes more durable.
+    pub already_durable: Lsn,
+    /// When to report what is durable.
+    pub flush_reports: FlushReports,
+    /// The longest time between two statuses; `None`: only when there is another reason to send one.
+    pub status_interval: Option<Duration>,
+    /// How long the server may be silent before it is given up; it is asked for a sign of life after half of it.
+    pub silence_limit: Option<Duration>,
+    /// Stop once a byte past this position has been received (`--endpos`).
+    pub end_position: Option<Lsn>,
+}
+
+/// What is to be done now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReceiverAction {
+    /// Send this status; its time is for the sender of it to fill in.
+    SendStatus(StandbyStatus),
+    /// Make everything written so far durable without delay, and report it through [`ReceiverMachine::flushed`].
+    Sync,
+    /// Everything received is durable and reported, and no more is wanted: end the copy.
+    EndCopy,
+    /// The server has been silent for too long: drop the connection.
+    GiveUp,
+}
+
+/// A server that does not keep to the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReceiveError {
+    /// WAL that does not continue what was received before.
+    #[error("server sent WAL from {found}, expected {expected}")]
+    OutOfOrder {
+        /// Where the next byte belongs.
+        expected: Lsn,
+        /// What the server says its bytes are.
+        found: Lsn,
+    },
+    /// WAL up to a position that does not exist.
+    #[error("server sent WAL past the end of the address space, from {0}")]
+    AddressSpace(Lsn),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Streaming,
+    /// No more is wanted; what was received becomes durable and is reported.
+    Finishing,
+    /// `EndCopy` was given out; what still arrives is dropped.
+    Ended,
+}
+
+/// The receiving side of one stream, from START_REPLICATION's answer to the end of the copy.
+#[derive(Debug)]
+pub struct ReceiverMachine {
+    config: ReceiverConfig,
+    phase: Phase,
+    /// After the last byte taken from the server; moved by [`Self::wal`].
+    received: Lsn,
+    /// After the last byte handed to the file system; moved by [`Self::written`], never ahead of `received`.
+    written: Lsn,
+    /// After the last byte known to be durable; moved by [`Self::flushed`], never ahead of `written` once this stream
+    /// has moved it.
+    flushed: Lsn,
+    /// The server's end of WAL, by its latest message; may be behind `received`, for messages cross.
+    server_end: Lsn,
+    /// `written` when the last [`ReceiverAction::Sync`] was given out.
+    sync_asked: Lsn,
+    /// The next sync is to be reported although flushes are only reported regularly: the server asked.
+    report_next_flush: bool,
+    status_due: bool,
+    last_status: Instant,
+    last_heard: Instant,
+    pinged: bool,
+}
+
+impl ReceiverMachine {
+    /// A stream that the server has just agreed to; the first action is a status.
+    pub fn new(config: ReceiverConfig, now: Instant) -> Self {
+        Self {
+            config,
+            phase: Phase::Streaming,
+            received: config.start,
+            written: config.start,
+            flushed: config.already_durable,
+            server_end: Lsn::INVALID,
+            sync_asked: config.start,
+            report_next_flush: false,
+            status_due: true,
+            last_status: now,
+            last_heard: now,
+            pinged: false,
+        }
+    }
+
+    /// WAL arrived. `Ok(true)`: keep it; `Ok(false)`: the stream is over for us, drop it.
+    pub fn wal(
+        &mut self,
+        start: Lsn,
+        len: usize,
+        server_end: Lsn,
+        now: Instant,
+    ) -> Result<bool, ReceiveError> {
+        self.heard(now);
+        if self.phase == Phase::Ended {
+            return Ok(false);
+        }
+        if start != self.received {
+            return Err(ReceiveError::OutOfOrder { expected: self.received, found: start });
+        }
+        self.received = start.checked_add(len as u64).ok_or(ReceiveError::AddressSpace(start))?;
+        self.server_end = server_end;
+        if self.config.end_position.is_some_and(|end| self.received > end) {
+            self.stop();
+        }
+        Ok(true)
+    }
+
+    /// A keepalive arrived.
+    pub fn keepalive(&mut self, keepalive: Keepalive, now: Instant) {
+        self.heard(now);
+        self.server_end = keepalive.end;
+        if keepalive.reply_requested {
+            // Answered at once, for the server may be about to drop us; and again when what it may be waiting for,
+            // shutting down, has become durable.
+            self.status_due = true;
+            self.report_next_flush |= self.reports_flush() && self.flushed < self.written;
+        }
+    }
+
+    /// Everything before `position` has been handed to the file system.
+    pub fn written(&mut self, position: Lsn) {
+        self.written = self.written.max(position).min(self.received);
+    }
+
+    /// Everything before `position` is durable.
+    pub fn flushed(&mut self, position: Lsn) {
+        let position = position.min(self.written);
+        if position <= self.flushed {
+            return;
+        }
+        self.flushed = position;
+        self.status_due |= match self.config.flush_reports {
+            FlushReports::Never => false,
+            FlushReports::Regularly => {
+                std::mem::take(&mut self.report_next_flush) || self.phase == Phase::Finishing
+            }
+            FlushReports::AtOnce => true,
+        };
+    }
+
+    /// The stream is to end in good order: everything received is made durable and reported first.
+    pub fn stop(&mut self) {
+        if self.phase == Phase::Streaming {
+            self.phase = Phase::Finishing;
+            self.status_due = true;
+        }
+    }
+
+    /// Reading was held up on our side (a full disk queue); that is not the server's silence.
+    pub fn reading_was_held_up(&mut self, now: Instant) {
+        self.last_heard = self.last_heard.max(now);
+    }
+
+    /// What is to be done now; to be called until it has nothing more.
+    pub fn poll(&mut self, now: Instant) -> Option<ReceiverAction> {
+        if self.phase == Phase::Ended {
+            return None;
+        }
+        if let Some(limit) = self.config.silence_limit {
+            let silence = now.saturating_duration_since(self.last_heard);
+            if silence >= limit {
+                return Some(ReceiverAction::GiveUp);
+            }
+            if silence >= limit / 2 && !self.pinged {
+                self.pinged = true;
+                return Some(self.status(now, true));
+            }
+        }
+        let elapsed = now.saturating_duration_since(self.last_status);
+        if self.status_due || self.config.status_interval.is_some_and(|interval| elapsed >= interval) {
+            return Some(self.status(now, false));
+        }
+        let durable = self.flushed.max(self.config.start);
+        let sync_wanted = self.phase == Phase::Finishing || self.report_next_flush;
+        if sync_wanted && durable < self.written && self.sync_asked < self.written {
+            self.sync_asked = self.written;
+            return Some(ReceiverAction::Sync);
+        }
+        if self.phase == Phase::Finishing && durable >= self.received {
+            self.phase = Phase::Ended;
+            return Some(ReceiverAction::EndCopy);
+        }
+        None
+    }
+
+    /// When [`Self::poll`] may have something without anything happening before.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        if self.phase == Phase::Ended {
+            return None;
+        }
+        let status = self.config.status_interval.map(|interval| self.last_status + interval);
+        let silence = self
+            .config
+            .silence_limit
+            .map(|limit| if self.pinged { self.last_heard + limit } else { self.last_heard + limit / 2 });
+        [status, silence].into_iter().flatten().min()
+    }
+
+    /// After the last byte taken from the server.
+    pub const fn received(&self) -> Lsn {
+        self.received
+    }
+
+    /// How many bytes the server has, as far as it said, that have not been received.
+    pub const fn behind(&self) -> u64 {
+        self.server_end.bytes_since(self.received)
+    }
+
+    /// Whether [`ReceiverAction::EndCopy`] has been given out.
+    pub fn has_ended(&self) -> bool {
+        self.phase == Phase::Ended
+    }
+
+    fn heard(&mut self, now: Instant) {
+        self.last_heard = self.last_heard.max(now);
+        self.pinged = false;
+    }
+
+    fn reports_flush(&self) -> bool {
+        self.config.flush_reports != FlushReports::Never
+    }
+
+    fn status(&mut self, now: Instant, reply_requested: bool) -> ReceiverAction {
+        self.status_due = false;
+        self.last_status = now;
+        ReceiverAction::SendStatus(StandbyStatus {
+            write: self.written,
+            flush: if self.reports_flush() { self.flushed } else { Lsn::INVALID },
+            apply: Lsn::INVALID,
+            time: PgTimestamp::default(),
+            reply_requested,
+        })
+    }
+}
