@@ -49,7 +49,11 @@ impl Discarder {
         self.socket.write_all(command.as_bytes())?;
         let (tag, body) = message(&mut self.socket)?;
         if tag != b'W' {
-            bail!("START_REPLICATION was answered with {:?}: {}", tag as char, String::from_utf8_lossy(&body));
+            bail!(
+                "START_REPLICATION was answered with {:?}: {}",
+                tag as char,
+                String::from_utf8_lossy(&body)
+            );
         }
         let cpu_before = cpu_of(server_pid)?;
         let started = Instant::now();

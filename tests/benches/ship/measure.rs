@@ -4,11 +4,10 @@
 //! the ratio of their medians.
 
 use std::collections::BTreeMap;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
+use walship_tests::Tool;
 
 /// One number a contender produced in one round.
 #[derive(Clone, Copy)]
@@ -61,7 +60,8 @@ impl Table {
             let rate = self.median(name);
             let (low, high) = extremes(&series.rates);
             let ratio = base.map_or(String::new(), |base| format!("{:.2}", rate / base));
-            let cpu = if series.cpus.is_empty() { String::new() } else { format!("{:.2}", median(&series.cpus)) };
+            let cpu =
+                if series.cpus.is_empty() { String::new() } else { format!("{:.2}", median(&series.cpus)) };
             println!("| {name} | {rate:.0} | {low:.0}-{high:.0} | {ratio} | {cpu} |");
         }
     }
@@ -82,39 +82,46 @@ fn median(values: &[f64]) -> f64 {
 }
 
 fn extremes(values: &[f64]) -> (f64, f64) {
-    values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(*value), high.max(*value)))
+    values
+        .iter()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(*value), high.max(*value)))
 }
 
-/// How long a command took and how much CPU it and its children used.
+/// How long a program took and how much CPU it used.
 pub struct Run {
     pub wall: Duration,
     pub cpu: f64,
 }
 
-/// Runs `command` to its end; anything but exit code 0 is an error.
-pub fn timed(command: &mut Command) -> Result<Run> {
-    let started = Instant::now();
-    let child = command.spawn()?;
-    let (status, cpu) = wait_with_usage(child.id())?;
-    let wall = started.elapsed();
-    if !status.success() {
-        bail!("{command:?}: {status}");
+impl Run {
+    /// The rate at which it went through `bytes`.
+    pub fn rate(&self, bytes: u64) -> Sample {
+        Sample { rate: mb_per_s(bytes, self.wall), cpu: Some(self.cpu) }
     }
-    Ok(Run { wall, cpu })
 }
 
-/// Reaps the child `pid` and says what CPU it used, which only `wait4` tells for a single child.
-fn wait_with_usage(pid: u32) -> Result<(ExitStatus, f64)> {
-    let mut status = 0;
+/// Runs `tool` to its end; anything but exit code 0 ends the benchmark.
+pub fn timed(tool: Tool) -> Run {
+    let cpu_before = cpu_of_children();
+    let started = Instant::now();
+    let mut process = tool.spawn();
+    while process.is_running() {
+        std::thread::sleep(Duration::from_micros(500));
+    }
+    let wall = started.elapsed();
+    process.wait().success();
+    Run { wall, cpu: cpu_of_children() - cpu_before }
+}
+
+/// The CPU seconds of all children that have ended and been waited for.
+fn cpu_of_children() -> f64 {
     // SAFETY: rusage is plain data for which all zeroes is a value.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: both pointers are to live locals of the right type.
-    let reaped = unsafe { libc::wait4(pid as libc::pid_t, &mut status, 0, &mut usage) };
-    if reaped < 0 {
-        return Err(std::io::Error::last_os_error().into());
-    }
+    // SAFETY: the pointer is to a live local of the right type.
+    let result = unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &mut usage) };
+    assert_eq!(result, 0, "getrusage cannot fail with these arguments");
     let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
-    Ok((ExitStatus::from_raw(status), seconds(usage.ru_utime) + seconds(usage.ru_stime)))
+    seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }
 
 /// The CPU seconds that process `pid` has used so far, its dead threads included.
@@ -122,7 +129,8 @@ pub fn cpu_of(pid: u32) -> Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The command name may hold blanks, so count fields from the parenthesis that closes it.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
-    let ticks: f64 = fields.get(11).unwrap_or(&"0").parse::<f64>()? + fields.get(12).unwrap_or(&"0").parse::<f64>()?;
+    let ticks: f64 =
+        fields.get(11).unwrap_or(&"0").parse::<f64>()? + fields.get(12).unwrap_or(&"0").parse::<f64>()?;
     // SAFETY: sysconf has no preconditions.
     Ok(ticks / unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as f64)
 }
