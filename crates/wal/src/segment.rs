@@ -145,7 +145,11 @@ impl WalFileName {
 /// Exactly eight upper-case hexadecimal digits, as every WAL file name has them.
 fn hex8(digits: &str) -> Option<u32> {
     let upper_hex = |byte: u8| byte.is_ascii_digit() || (b'A'..=b'F').contains(&byte);
-    if digits.len() == 8 && digits.bytes().all(upper_hex) { u32::from_str_radix(digits, 16).ok() } else { None }
+    if digits.len() == 8 && digits.bytes().all(upper_hex) {
+        u32::from_str_radix(digits, 16).ok()
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,222 @@
+//! Timeline history files: which timelines a timeline descends from, and where each was left.
+//!
+//! One line per ancestor, `parent TLI <tab> switch point <tab> reason`; blank lines and lines starting with `#` are
+//! skipped. Timelines ascend and are smaller than the file's own. Switch points normally ascend too, but
+//! need not: a recovery that stops before the point where its target timeline branched off leaves an ancestor of which
+//! no WAL is used. So positions are looked up from the newest timeline backwards, as PostgreSQL does.
+//! Source: `readTimeLineHistory`, `tliOfPointInHistory` in `access/transam/timeline.c`.
+
+use crate::{Lsn, TimelineId};
+
+/// One ancestor in a history file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HistoryEntry {
+    /// The ancestor.
+    pub timeline: TimelineId,
+    /// Where it was left: the first byte that is no longer its own.
+    pub switch_point: Lsn,
+    /// Why, in the words of the server that was promoted.
+    pub reason: String,
+}
+
+/// A timeline and its ancestors.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TimelineHistory {
+    timeline: TimelineId,
+    /// Oldest first; timelines strictly ascend and are smaller than `timeline`.
+    entries: Vec<HistoryEntry>,
+}
+
+/// A history file that makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid history file of timeline {timeline}, line {line}: {reason}")]
+pub struct HistoryError {
+    /// Whose history was read.
+    pub timeline: TimelineId,
+    /// The line at fault, counted from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub reason: HistoryErrorKind,
+}
+
+/// What can be wrong with a line of a history file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HistoryErrorKind {
+    /// The line does not begin with a timeline number.
+    #[error("expected a numeric timeline ID")]
+    Timeline,
+    /// No position follows the timeline.
+    #[error("expected a write-ahead log switchpoint location")]
+    SwitchPoint,
+    /// Timelines must ascend from line to line.
+    #[error("timeline IDs must be in increasing sequence")]
+    Order,
+    /// A timeline cannot descend from a later one, or from itself.
+    #[error("timeline IDs must be less than the child timeline's ID")]
+    NotAnAncestor,
+}
+
+impl TimelineHistory {
+    /// The history of timeline 1, which `initdb` starts and which has no file.
+    pub const fn root() -> Self {
+        Self::without_ancestors(TimelineId::FIRST)
+    }
+
+    /// A history that knows of `timeline` alone.
+    pub const fn without_ancestors(timeline: TimelineId) -> Self {
+        Self { timeline, entries: Vec::new() }
+    }
+
+    /// Reads the history file of `timeline`. Bytes that are not UTF-8 in a reason are replaced.
+    pub fn parse(timeline: TimelineId, content: &[u8]) -> Result<Self, HistoryError> {
+        let mut history = Self::without_ancestors(timeline);
+        for (index, line) in content.split(|&byte| byte == b'\n').enumerate() {
+            let line = String::from_utf8_lossy(line);
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let fail = |reason| HistoryError { timeline, line: index + 1, reason };
+            let entry = parse_line(line).map_err(fail)?;
+            if history.entries.last().is_some_and(|last| entry.timeline <= last.timeline) {
+                return Err(fail(HistoryErrorKind::Order));
+            }
+            if entry.timeline >= timeline {
+                return Err(fail(HistoryErrorKind::NotAnAncestor));
+            }
+            history.entries.push(entry);
+        }
+        Ok(history)
+    }
+
+    /// The file's content, as PostgreSQL lays it out: a blank line between entries.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let lines: Vec<String> = self
+            .entries
+            .iter()
+            .map(|entry| {
+                format!("{}\t{}\t{}\n", entry.timeline, entry.switch_point, entry.reason.replace('\n', " "))
+            })
+            .collect();
+        lines.join("\n").into_bytes()
+    }
+
+    /// The history of `child`, which leaves this timeline at `switch_point`. `None` if `child` is not newer.
+    pub fn child(&self, child: TimelineId, switch_point: Lsn, reason: &str) -> Option<Self> {
+        if child <= self.timeline {
+            return None;
+        }
+        let mut entries = self.entries.clone();
+        entries.push(HistoryEntry { timeline: self.timeline, switch_point, reason: reason.to_owned() });
+        Some(Self { timeline: child, entries })
+    }
+
+    /// Whose history this is.
+    pub const fn timeline(&self) -> TimelineId {
+        self.timeline
+    }
+
+    /// The ancestors, oldest first.
+    pub fn entries(&self) -> &[HistoryEntry] {
+        &self.entries
+    }
+
+    /// Whether `timeline` is this one or an ancestor of it.
+    pub fn contains(&self, timeline: TimelineId) -> bool {
+        timeline == self.timeline || self.entries.iter().any(|entry| entry.timeline == timeline)
+    }
+
+    /// Where `timeline` was left for its child; `None` for the newest timeline and for strangers.
+    pub fn switch_point_of(&self, timeline: TimelineId) -> Option<Lsn> {
+        self.entries.iter().find(|entry| entry.timeline == timeline).map(|entry| entry.switch_point)
+    }
+
+    /// The timeline that wrote the byte at `lsn`. A switch point itself belongs to the newer timeline.
+    pub fn timeline_at(&self, lsn: Lsn) -> TimelineId {
+        let mut newer = self.timeline;
+        for (index, entry) in self.entries.iter().enumerate().rev() {
+            let end = self.entries.get(index + 1).map(|next| next.switch_point);
+            if entry.switch_point <= lsn && end.is_none_or(|end| lsn < end) {
+                return newer;
+            }
+            newer = entry.timeline;
+        }
+        newer
+    }
+}
+
+fn parse_line(line: &str) -> Result<HistoryEntry, HistoryErrorKind> {
+    let (timeline, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    let timeline = match timeline.parse::<u32>() {
+        Ok(number) if number != 0 => TimelineId::new(number),
+        _ => return Err(HistoryErrorKind::Timeline),
+    };
+    let rest = rest.trim_start();
+    let (position, reason) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let switch_point = position.parse().map_err(|_| HistoryErrorKind::SwitchPoint)?;
+    Ok(HistoryEntry { timeline, switch_point, reason: reason.trim().to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &[u8] = b"1\t0/1902138\tno recovery target specified\n\n2\t0/2400120\tbefore 2026\n";
+
+    fn tli(number: u32) -> TimelineId {
+        TimelineId::new(number)
+    }
+
+    #[test]
+    fn a_real_file_is_read_and_written_back() {
+        let history = TimelineHistory::parse(tli(3), FILE).unwrap();
+        assert_eq!(history.to_bytes(), FILE);
+        assert_eq!(history.entries().len(), 2);
+        assert_eq!(history.switch_point_of(tli(1)), Some(Lsn::new(0x190_2138)));
+        assert_eq!(history.switch_point_of(tli(3)), None);
+        assert!(history.contains(tli(3)) && history.contains(tli(1)) && !history.contains(tli(4)));
+        let parent =
+            TimelineHistory::root().child(tli(2), Lsn::new(0x190_2138), "no recovery target specified");
+        let child = parent.unwrap().child(tli(3), Lsn::new(0x240_0120), "before 2026").unwrap();
+        assert_eq!(child, history);
+        assert_eq!(child.child(tli(3), Lsn::new(0x240_0120), ""), None);
+    }
+
+    #[test]
+    fn a_switch_point_belongs_to_the_newer_timeline() {
+        let history = TimelineHistory::parse(tli(3), FILE).unwrap();
+        let at = |lsn: u64| history.timeline_at(Lsn::new(lsn)).as_u32();
+        assert_eq!((at(0), at(0x190_2137), at(0x190_2138)), (1, 1, 2));
+        assert_eq!((at(0x240_011f), at(0x240_0120), at(u64::MAX)), (2, 3, 3));
+        assert_eq!(TimelineHistory::root().timeline_at(Lsn::MAX), TimelineId::FIRST);
+    }
+
+    #[test]
+    fn an_ancestor_left_before_it_began_owns_nothing() {
+        let history = TimelineHistory::parse(tli(3), b"1\t0/200\tx\n2\t0/150\tx\n").unwrap();
+        let at = |lsn: u64| history.timeline_at(Lsn::new(lsn)).as_u32();
+        assert_eq!((at(0x14f), at(0x150), at(0x1ff), at(0x200)), (1, 3, 3, 3));
+    }
+
+    #[test]
+    fn comments_spaces_and_missing_reasons_are_fine() {
+        let history = TimelineHistory::parse(tli(9), b"# c\n\n  4  1/0\n7\t1/10\ta b\tc\r\n").unwrap();
+        assert_eq!(history.entries()[0].reason, "");
+        assert_eq!(history.entries()[1].reason, "a b\tc");
+    }
+
+    #[test]
+    fn a_line_that_makes_no_sense_is_named() {
+        for (content, line, reason) in [
+            (&b"x\t0/1\n"[..], 1, HistoryErrorKind::Timeline),
+            (b"0\t0/1\n", 1, HistoryErrorKind::Timeline),
+            (b"\n1\n", 2, HistoryErrorKind::SwitchPoint),
+            (b"1\tzz\n", 1, HistoryErrorKind::SwitchPoint),
+            (b"2\t0/1\n1\t0/2\n", 2, HistoryErrorKind::Order),
+            (b"3\t0/1\n", 1, HistoryErrorKind::NotAnAncestor),
+        ] {
+            let error = TimelineHistory::parse(tli(3), content).unwrap_err();
+            assert_eq!(error, HistoryError { timeline: tli(3), line, reason });
+        }
+    }
+}
