@@ -17,7 +17,6 @@
 //! - as root, child processes run as user `postgres`, because PostgreSQL refuses root;
 //! - waiting is for a condition and has a deadline; when it passes, the test fails and shows the logs;
 //! - what cannot go on panics with the whole story (`#[track_caller]`), so a test reads as one linear story.
-#![allow(clippy::unwrap_used, reason = "a test harness fails its test by panicking")]
 
 pub mod archive;
 mod binaries;
@@ -26,6 +25,7 @@ mod options;
 mod ports;
 mod postgres;
 mod process;
+mod random;
 mod root;
 mod standby;
 pub mod tls;
@@ -37,6 +37,7 @@ mod wait;
 pub use options::Options;
 pub use postgres::{Postgres, Shutdown};
 pub use process::{Finished, Process};
+pub use random::Random;
 pub use root::TempRoot;
 pub use tool::Tool;
 pub use version::Version;
