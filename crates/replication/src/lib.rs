@@ -9,5 +9,6 @@ pub mod error;
 pub mod frame;
 pub mod message;
 pub mod receiver;
+pub mod sender;
 pub mod stream;
 pub mod waldir;
