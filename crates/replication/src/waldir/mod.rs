@@ -1,22 +1,43 @@
 //! A directory of WAL: the interface between the processes of a host.
 //!
-//! Beside the WAL itself (segments, complete or `.partial`, plain or compressed, and history files) the directory
-//! holds our own files, all called `walship.*`, which no WAL file is: [`walship.status`](STATUS_FILE) with the
-//! writer's positions, [`walship.followers`](FOLLOWERS_FILE) with the followers', [`walship.slots`](SLOTS_DIR) with
-//! what followers must still be able to get, and `walship.lock` ([`disk::DirLock`]) for the one writer.
+//! [`WalDir`] tells what is there (segments, complete or `.partial`, plain or compressed, and history files),
+//! [`find_streaming_start`] where a receiver goes on, [`find_end_of_wal`] how far it is valid, and [`SegmentReader`]
+//! reads it by position.
+//!
+//! Beside the WAL itself the directory holds our own files, all called `walship.*`, which no WAL file is:
+//! [`walship.status`](STATUS_FILE) with the writer's positions, [`walship.followers`](FOLLOWERS_FILE) with the
+//! followers', [`walship.slots`](SLOTS_DIR) with what followers have told, and `walship.lock` ([`disk::DirLock`]) for
+//! the one writer.
 
 mod clock;
+mod compression;
+mod control;
 mod dir;
+mod end_of_wal;
+mod error;
 mod followers;
+mod listing;
 mod mapping;
+mod reader;
+mod resume;
+mod segment;
 mod slots;
 mod status;
+#[cfg(test)]
+mod tests;
 
 pub use clock::UnixMicros;
+pub use compression::Compression;
+pub use control::{ClusterState, ControlFile, ControlFileError};
 pub use dir::WalDir;
+pub use end_of_wal::{EndOfWal, find_end_of_wal};
+pub use error::WalDirError;
 pub use followers::{
     FOLLOWERS_FILE, Follower, FollowerEntry, FollowerState, FollowersError, FollowersReader, watch_followers,
 };
+pub use listing::{Listing, SegmentFile};
+pub use reader::{PlainRun, SegmentReader};
+pub use resume::{SkippedSegment, StreamingStart, find_streaming_start};
 pub use slots::{SLOTS_DIR, Slot, SlotError, SlotInfo, SlotName, Slots};
 pub use status::{
     Published, STATUS_FILE, Status, StatusReader, StatusWriter, StatusWriterError, WATCH_INTERVAL,
