@@ -1,1 +1,9 @@
-//! Tests of the directory as a whole: files on a real disk, several processes.
+//! Tests of the directory as a whole: forged archives, and several processes.
+
+mod archive;
+mod end_of_wal;
+mod facts;
+mod processes;
+mod reader;
+mod slots;
+mod status;

@@ -1,0 +1,99 @@
+//! Slots: durable, exclusive, and gone when dropped.
+
+use std::time::{Duration, Instant};
+
+use super::archive::{Archive, T1, T2};
+use crate::waldir::{Slot, SlotError, SlotInfo, SlotName, Slots, WalDir};
+use disk::{CrashChoices, SimDisk};
+use std::sync::Arc;
+use wal::Lsn;
+
+fn name(text: &str) -> SlotName {
+    SlotName::new(text).unwrap()
+}
+
+#[test]
+fn slots_are_made_read_listed_used_by_one_and_dropped() {
+    let temp = tempfile::tempdir().unwrap();
+    let slots = Slots::new(WalDir::on_os(temp.path()));
+    assert!(slots.list().unwrap().is_empty());
+    assert!(matches!(slots.acquire(&name("a")), Err(SlotError::Missing(_))));
+    let slot = slots.create(&name("a"), SlotInfo::default()).unwrap();
+    assert_eq!(slots.read(&name("a")).unwrap(), Some(SlotInfo::default()));
+    assert!(slots.is_active(&name("a")).unwrap());
+    assert!(matches!(slots.acquire(&name("a")), Err(SlotError::Active(_))));
+    assert!(matches!(slots.drop(&name("a")), Err(SlotError::Active(_))));
+    drop(slot);
+    assert!(!slots.is_active(&name("a")).unwrap());
+    assert!(matches!(slots.create(&name("a"), SlotInfo::default()), Err(SlotError::Exists(_))));
+    slots.create(&name("b"), SlotInfo::at(Lsn::new(8), T2)).unwrap();
+    assert_eq!(slots.list().unwrap(), [name("a"), name("b")]);
+    assert_eq!(slots.acquire(&name("b")).unwrap().info(), SlotInfo::at(Lsn::new(8), T2));
+    slots.drop(&name("a")).unwrap();
+    assert!(matches!(slots.drop(&name("a")), Err(SlotError::Missing(_))));
+    assert_eq!(slots.list().unwrap(), [name("b")]);
+}
+
+#[test]
+fn a_damaged_slot_is_named_and_can_be_dropped() {
+    let temp = tempfile::tempdir().unwrap();
+    let slots = Slots::new(WalDir::on_os(temp.path()));
+    slots.create(&name("a"), SlotInfo::default()).unwrap();
+    for garbage in [&b""[..], b"walship slot 1\n", &[b'x'; 1000]] {
+        std::fs::write(temp.path().join("walship.slots/a.slot"), garbage).unwrap();
+        assert!(matches!(slots.acquire(&name("a")), Err(SlotError::Damaged(_))));
+    }
+    slots.drop(&name("a")).unwrap();
+}
+
+#[test]
+fn advances_are_written_once_an_interval_and_at_the_end() {
+    let archive = Archive::new();
+    let slots = Slots::new(archive.dir.clone());
+    let mut slot = slots.create(&name("a"), SlotInfo::default()).unwrap();
+    let start = Instant::now();
+    slot.advance(Lsn::new(8), T1, start).unwrap();
+    let written = archive.simulated_disk().operations();
+    for number in 2..100 {
+        slot.advance(Lsn::new(8 * number), T1, start + Duration::from_millis(number)).unwrap();
+    }
+    assert_eq!(archive.simulated_disk().operations(), written, "too soon");
+    assert_eq!(slot.info().restart_lsn, Some(Lsn::new(792)));
+    slot.advance(Lsn::new(800), T1, start + Slot::WRITE_INTERVAL).unwrap();
+    assert_eq!(slots.read(&name("a")).unwrap(), Some(SlotInfo::at(Lsn::new(800), T1)));
+    slot.advance(Lsn::new(808), T1, start + Slot::WRITE_INTERVAL).unwrap();
+    drop(slot);
+    assert_eq!(slots.read(&name("a")).unwrap(), Some(SlotInfo::at(Lsn::new(808), T1)));
+}
+
+#[test]
+fn after_a_power_cut_a_slot_stands_where_it_was_last_written_or_where_it_was_being_put() {
+    let disk = SimDisk::new();
+    let slots = |disk: &SimDisk| Slots::new(WalDir::new("/", Arc::new(disk.clone())));
+    let mut slot = slots(&disk).create(&name("a"), SlotInfo::at(Lsn::new(8), T1)).unwrap();
+    let created = disk.operations();
+    slot.advance(Lsn::new(16), T1, Instant::now()).unwrap();
+    let mut found = Vec::new();
+    for after in created..=disk.operations() {
+        for state in disk.crash_states(after, CrashChoices::default()) {
+            let info = slots(&state).read(&name("a")).unwrap().expect("a slot that was created");
+            found.push(info.restart_lsn.unwrap().as_u64());
+            assert!(after < disk.operations() || info.restart_lsn == Some(Lsn::new(16)));
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    assert_eq!(found, [8, 16]);
+}
+
+#[test]
+fn a_sync_that_fails_is_an_error() {
+    let archive = Archive::new();
+    let slots = Slots::new(archive.dir.clone());
+    for nth in 1..=2 {
+        let slot_name = name(&format!("s{nth}"));
+        slots.create(&name(&format!("other{nth}")), SlotInfo::default()).unwrap();
+        archive.simulated_disk().fail_sync(nth);
+        assert!(matches!(slots.create(&slot_name, SlotInfo::default()), Err(SlotError::Io { .. })));
+    }
+}
