@@ -3,5 +3,6 @@
 //! - [`sink`] and [`stream`]: WAL streamed in the background from one position to another, for a base backup;
 //! - the `walreceiver` command itself: receiving, `status`, `verify` and `fetch`.
 
+mod archive;
 pub mod sink;
 pub mod stream;

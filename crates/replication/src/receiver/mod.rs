@@ -164,8 +164,9 @@ impl ReceiverMachine {
         self.written = self.written.max(position).min(self.received);
     }
 
-    /// Everything before `position` is durable.
+    /// Everything before `position` is durable, and therefore written, whichever of the two is heard of first.
     pub fn flushed(&mut self, position: Lsn) {
+        self.written(position);
         let position = position.min(self.written);
         if position <= self.flushed {
             return;

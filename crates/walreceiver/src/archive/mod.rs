@@ -1,0 +1,104 @@
+//! The archive being written: segment files that grow, become durable and are finished.
+//!
+//! [`ArchiveWriter`] turns validated WAL into bytes of segment files; [`Syncer`] makes those durable and gives
+//! finished segments their final names; [`Pipeline`] runs the two beside the receiving task. [`resume`] finds where a
+//! directory ends and how much of it is proven.
+//!
+//! What a power cut finds, whenever it comes:
+//! - a file called `NAME` is a complete segment whose bytes were durable before it got that name;
+//! - of `NAME.partial` everything that was ever reported durable;
+//! - bytes that were reported durable are never cut off, zeroed or replaced by different ones. Receiving a segment
+//!   again compares; a difference is a fork, and refused.
+
+mod pipeline;
+pub(crate) mod resume;
+mod segment_files;
+mod syncer;
+mod unsynced;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::PathBuf;
+
+use wal::{Lsn, TimelineId};
+
+pub(crate) use pipeline::{Chunk, Pipeline};
+pub(crate) use segment_files::SegmentFiles;
+pub(crate) use syncer::{SyncMode, Syncer};
+pub(crate) use writer::ArchiveWriter;
+
+/// Why WAL could not be kept. Nothing is retried: after any of these the process ends without acknowledging more.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ArchiveError {
+    /// The file system refused.
+    #[error("could not {action} file \"{}\": {reason}", path.display())]
+    Io {
+        /// "open", "write", "fsync", ...
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+        /// Its kind.
+        kind: io::ErrorKind,
+    },
+    /// The server's WAL is not the archive's.
+    #[error(
+        "server's WAL at {lsn} on timeline {timeline} differs from what \"{}\" holds as durable and valid: \
+         the histories have forked, and nothing was overwritten",
+        path.display()
+    )]
+    Fork {
+        /// The first byte that differs.
+        lsn: Lsn,
+        /// The timeline streamed.
+        timeline: TimelineId,
+        /// The file that has other bytes.
+        path: PathBuf,
+    },
+    /// An unfinished segment is larger than a segment can be.
+    #[error("unfinished segment \"{}\" has {found} bytes, expected at most {expected}", path.display())]
+    WrongSize {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        found: u64,
+        /// The segment size.
+        expected: u64,
+    },
+    /// A finished segment would be written again.
+    #[error("segment \"{}\" is finished already, and would be overwritten", .0.display())]
+    Finished(PathBuf),
+    /// A thread of the pipeline died of a defect.
+    #[error("the {0} thread ended unexpectedly")]
+    ThreadDied(&'static str),
+}
+
+impl ArchiveError {
+    /// For `map_err`: the error of doing `action` on `path`.
+    pub(crate) fn on<P: Into<PathBuf>>(
+        action: &'static str,
+        path: P,
+    ) -> impl FnOnce(io::Error) -> Self + use<P> {
+        let path = path.into();
+        move |error| {
+            // "(os error 28)" says nothing that the words before it do not.
+            let text = error.to_string();
+            let reason = text.split(" (os error").next().unwrap_or(&text).to_owned();
+            Self::Io { action, path, reason, kind: error.kind() }
+        }
+    }
+}
+
+/// Hears how far the archive is. Called from whichever thread got it there.
+pub(crate) trait Observer: Send + Sync + 'static {
+    /// Everything before `position` has been handed to the file system.
+    fn written(&self, position: Lsn);
+    /// Everything before `position` is durable, names included. May be heard of before it is heard to be written.
+    fn durable(&self, position: Lsn);
+    /// The archive has failed and will take no more; its error is for the receiving task to pick up.
+    fn failed(&self);
+}

@@ -1,0 +1,159 @@
+//! Where a directory ends, and how much of its unfinished segment is proven.
+
+use disk::OpenMode;
+use replication::waldir::{SegmentReader, StreamingStart, WalDir, WalDirError};
+use wal::{Expectations, Lsn, SegmentSize, SystemId, TimelineHistory, TimelineId, Validator};
+
+use super::ArchiveError;
+use super::segment_files::sync_dir;
+
+const CHUNK: usize = 1 << 20;
+
+/// How to go on with a directory.
+#[derive(Debug)]
+pub(crate) struct ResumePoint {
+    /// What to ask the server for.
+    pub(crate) start: StreamingStart,
+    /// Everything in the directory before is valid and durable: at or after `start`, inside the unfinished segment.
+    pub(crate) proven: Lsn,
+    /// Ready to be fed what the server sends from `start` on; knows the segment before, if that is here.
+    pub(crate) validator: Validator,
+}
+
+/// Why a directory cannot be gone on with.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ResumeError {
+    #[error(transparent)]
+    Dir(#[from] WalDirError),
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    #[error(
+        "directory \"{}\" holds WAL of the system {found}, but the server is system {expected}; \
+         use another directory for it", dir.display()
+    )]
+    OtherSystem { dir: std::path::PathBuf, found: SystemId, expected: SystemId },
+    #[error(
+        "directory \"{}\" holds WAL in segments of {found}, but the server's segments have {expected}; \
+         use another directory for it", dir.display()
+    )]
+    OtherSegmentSize { dir: std::path::PathBuf, found: SegmentSize, expected: SegmentSize },
+}
+
+/// Refuses a directory whose WAL is in segments of another size; names alone would mislead.
+pub(crate) fn check_segment_size(dir: &WalDir, expected: SegmentSize) -> Result<(), ResumeError> {
+    match dir.segment_size()? {
+        Some(found) if found != expected => {
+            Err(ResumeError::OtherSegmentSize { dir: dir.path().to_owned(), found, expected })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Validates the end of `dir` from the segment before `start` on, and makes it durable up to where it is valid.
+pub(crate) fn prove(
+    dir: &WalDir,
+    start: StreamingStart,
+    history: &TimelineHistory,
+    system_id: SystemId,
+    size: SegmentSize,
+    sync: bool,
+) -> Result<ResumePoint, ResumeError> {
+    let expect = Expectations {
+        system_id: Some(system_id),
+        ..Expectations::new(size, history.clone())
+    };
+    let mut reader = SegmentReader::new(dir.clone(), size, history.clone());
+    let fresh = Validator::new(start.lsn, expect.clone());
+    let before = Lsn::new(start.lsn.as_u64().saturating_sub(u64::from(size.bytes())));
+    let previous = Validator::new(before, expect);
+    let validator = match validate_segment(&mut reader, previous, |at| history.timeline_at(at)) {
+        Ok(validator) if validator.position() == start.lsn => validator,
+        Ok(_) => fresh,
+        Err(Stopped::Dir(WalDirError::MissingSegment { .. })) => fresh,
+        Err(Stopped::Dir(error)) => return Err(error.into()),
+        Err(Stopped::Invalid(validator, error)) => {
+            check_system(dir, &error, system_id)?;
+            tracing::warn!(directory = %dir.path().display(), "segment before the end of the archive is damaged: {error}");
+            drop(validator);
+            fresh
+        }
+    };
+    // The unfinished segment's own file, even where an ancestor has the same bytes: that one will be compared with.
+    let partial = size.segment_of(start.lsn).file_name(start.timeline, size) + ".partial";
+    let partial_is_there = dir.disk().exists(&dir.path().join(partial)).unwrap_or(false);
+    let proven = match validate_segment(&mut reader, validator.clone(), |_| start.timeline) {
+        _ if !partial_is_there => start.lsn,
+        Ok(validator) => validator.record_end(),
+        Err(Stopped::Dir(WalDirError::MissingSegment { .. })) => start.lsn,
+        Err(Stopped::Dir(error)) => return Err(error.into()),
+        Err(Stopped::Invalid(stopped, error)) => {
+            check_system(dir, &error, system_id)?;
+            stopped.record_end()
+        }
+    };
+    let proven = proven.max(start.lsn);
+    if sync {
+        make_durable(dir, start, size)?;
+    }
+    Ok(ResumePoint { start, proven, validator })
+}
+
+fn check_system(dir: &WalDir, error: &wal::WalError, expected: SystemId) -> Result<(), ResumeError> {
+    match error.reason {
+        wal::WalErrorKind::SystemId { found, .. } => {
+            Err(ResumeError::OtherSystem { dir: dir.path().to_owned(), found, expected })
+        }
+        _ => Ok(()),
+    }
+}
+
+enum Stopped {
+    Dir(WalDirError),
+    Invalid(Box<Validator>, wal::WalError),
+}
+
+impl From<WalDirError> for Stopped {
+    fn from(error: WalDirError) -> Self {
+        Self::Dir(error)
+    }
+}
+
+/// Feeds the validator the segment it stands at the start of, as far as its file goes.
+fn validate_segment(
+    reader: &mut SegmentReader,
+    mut validator: Validator,
+    timeline_at: impl Fn(Lsn) -> TimelineId,
+) -> Result<Validator, Stopped> {
+    let end = validator.segment_size().end_of(validator.segment_size().segment_of(validator.position()));
+    let mut buffer = vec![0; CHUNK];
+    while validator.position() < end {
+        let at = validator.position();
+        let count = reader.read_at(timeline_at(at), at, &mut buffer)?;
+        if count == 0 {
+            break;
+        }
+        if let Err(error) = validator.feed(buffer.split_at(count).0) {
+            return Err(Stopped::Invalid(Box::new(validator), error));
+        }
+    }
+    Ok(validator)
+}
+
+/// Syncs the last finished and the unfinished segment and the directory: their writer may have been killed, or told
+/// not to sync, in between.
+fn make_durable(dir: &WalDir, start: StreamingStart, size: SegmentSize) -> Result<(), ArchiveError> {
+    let segment = size.segment_of(start.lsn);
+    let last = segment.as_u64().saturating_sub(1);
+    let names = [
+        wal::SegmentNo::new(last).file_name(start.timeline, size),
+        format!("{}.partial", segment.file_name(start.timeline, size)),
+    ];
+    for path in names.map(|name| dir.path().join(name)) {
+        match dir.disk().open(&path, OpenMode::ReadWrite) {
+            Ok(file) => file.sync_data().map_err(ArchiveError::on("fsync", &path))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(ArchiveError::on("open", &path)(error)),
+        }
+    }
+    sync_dir(&**dir.disk(), dir.path())
+}

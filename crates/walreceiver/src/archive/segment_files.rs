@@ -1,0 +1,68 @@
+//! The names and the making of segment files.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use disk::{Disk, DiskFile, OpenMode};
+use wal::{SegmentNo, SegmentSize, TimelineId};
+
+use super::ArchiveError;
+
+/// The segments of one timeline in one directory.
+#[derive(Clone, Debug)]
+pub(crate) struct SegmentFiles {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) dir: PathBuf,
+    pub(crate) timeline: TimelineId,
+    pub(crate) size: SegmentSize,
+}
+
+/// An unfinished segment's file, open for writing.
+#[derive(Debug)]
+pub(crate) struct PartialFile {
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) path: PathBuf,
+    /// Whether its name came into being just now, and is not durable yet.
+    pub(crate) is_new: bool,
+}
+
+impl SegmentFiles {
+    pub(crate) fn finished_path(&self, segment: SegmentNo) -> PathBuf {
+        self.dir.join(segment.file_name(self.timeline, self.size))
+    }
+
+    pub(crate) fn partial_path(&self, segment: SegmentNo) -> PathBuf {
+        self.dir.join(format!("{}.partial", segment.file_name(self.timeline, self.size)))
+    }
+
+    /// Opens `segment`'s `.partial` file as it is, or makes one; either way it is a whole segment long afterwards, its
+    /// space reserved, so that a full disk shows here and not in the middle of a record.
+    pub(crate) fn open_partial(&self, segment: SegmentNo) -> Result<PartialFile, ArchiveError> {
+        let finished = self.finished_path(segment);
+        let whole = u64::from(self.size.bytes());
+        match self.disk.metadata(&finished) {
+            // A file of another length is no segment; it goes when this one gets its name.
+            Ok(found) if found.len == whole => return Err(ArchiveError::Finished(finished)),
+            _ => {}
+        }
+        let path = self.partial_path(segment);
+        let is_new = !self.disk.exists(&path).map_err(ArchiveError::on("look for", &path))?;
+        let file = self.disk.open(&path, OpenMode::Create).map_err(ArchiveError::on("open", &path))?;
+        let len = file.len().map_err(ArchiveError::on("read the length of", &path))?;
+        if len > whole {
+            return Err(ArchiveError::WrongSize { path, found: len, expected: whole });
+        }
+        if len < whole {
+            file.allocate(0, whole).map_err(ArchiveError::on("allocate", &path))?;
+        }
+        Ok(PartialFile { file: file.into(), path, is_new })
+    }
+
+    pub(crate) fn sync_dir(&self) -> Result<(), ArchiveError> {
+        sync_dir(&*self.disk, &self.dir)
+    }
+}
+
+pub(crate) fn sync_dir(disk: &dyn Disk, dir: &Path) -> Result<(), ArchiveError> {
+    disk.sync_dir(dir).map_err(ArchiveError::on("fsync", dir))
+}

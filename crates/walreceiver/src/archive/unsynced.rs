@@ -1,0 +1,99 @@
+//! What has been written and is not durable yet: handed from the writer to the syncer.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use disk::DiskFile;
+use wal::Lsn;
+
+use super::ArchiveError;
+
+/// How many finished segments may wait for the disk before the writer does: enough to keep the disk busy, few enough
+/// to bound what a crash sends again.
+const FINISHED_LIMIT: usize = 4;
+
+/// A segment file whose last byte has been written.
+#[derive(Debug)]
+pub(super) struct FinishedSegment {
+    pub(super) file: Arc<dyn DiskFile>,
+    pub(super) partial: PathBuf,
+    pub(super) finished: PathBuf,
+    pub(super) end: Lsn,
+}
+
+/// The segment file being written.
+#[derive(Clone, Debug)]
+pub(super) struct CurrentSegment {
+    pub(super) file: Arc<dyn DiskFile>,
+    pub(super) path: PathBuf,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) finished: VecDeque<FinishedSegment>,
+    pub(super) current: Option<CurrentSegment>,
+    /// After the last byte written; moved by the writer.
+    pub(super) written: Lsn,
+    /// After the last durable byte; moved by the syncer, never ahead of `written` except before the first byte.
+    pub(super) durable: Lsn,
+    /// A name was made that no directory sync covers yet.
+    pub(super) new_names: bool,
+    /// The first failure; nothing is tried after it.
+    pub(super) failure: Option<ArchiveError>,
+}
+
+/// Shared by the writer and the syncer of one stream.
+#[derive(Debug)]
+pub(super) struct Unsynced {
+    state: Mutex<State>,
+    room: Condvar,
+}
+
+impl Unsynced {
+    pub(super) fn new(start: Lsn) -> Self {
+        let state = State {
+            finished: VecDeque::new(),
+            current: None,
+            written: start,
+            durable: start,
+            new_names: false,
+            failure: None,
+        };
+        Self { state: Mutex::new(state), room: Condvar::new() }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is whole between statements; a thread that died holding it has latched nothing, and the
+        // pipeline notices its death by itself.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the writer should let the syncer catch up first.
+    pub(super) fn is_full(&self) -> bool {
+        self.lock().finished.len() >= FINISHED_LIMIT
+    }
+
+    /// Waits until there is room for another finished segment, or nothing more will be taken.
+    pub(super) fn wait_for_room(&self) {
+        let mut state = self.lock();
+        while state.finished.len() >= FINISHED_LIMIT && state.failure.is_none() {
+            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    pub(super) fn announce_room(&self) {
+        self.room.notify_all();
+    }
+
+    /// Latches the first failure and gives it back.
+    pub(super) fn fail(&self, error: ArchiveError) -> ArchiveError {
+        let first = self.lock().failure.get_or_insert(error).clone();
+        self.room.notify_all();
+        first
+    }
+
+    pub(super) fn check(&self) -> Result<(), ArchiveError> {
+        self.lock().failure.clone().map_or(Ok(()), Err)
+    }
+}
