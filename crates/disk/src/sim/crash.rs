@@ -1,5 +1,7 @@
 //! What a power cut can leave: every combination of the changes that no sync covered.
 
+use std::collections::BTreeMap;
+
 use super::tree::{InodeId, Op, Tree};
 
 const SECTOR: u64 = 512;
@@ -23,8 +25,8 @@ impl Default for CrashChoices {
 }
 
 pub(super) fn states(base: Tree, log: Vec<Op>, choices: CrashChoices) -> impl Iterator<Item = Tree> {
-    let pending: Vec<(usize, u64)> = (0..log.len())
-        .filter(|&at| !is_durable(&log, at))
+    let pending: Vec<(usize, u64)> = undecided(&log)
+        .into_iter()
         .filter_map(|at| log.get(at).map(|op| (at, outcomes(op))))
         .filter(|&(_, outcomes)| outcomes > 1)
         .collect();
@@ -42,22 +44,29 @@ pub(super) fn states(base: Tree, log: Vec<Op>, choices: CrashChoices) -> impl It
     })
 }
 
-/// Whether a sync, with no failed one before it, covers the operation at `at`.
-fn is_durable(log: &[Op], at: usize) -> bool {
-    let Some((op, later)) = log.get(at..).and_then(<[Op]>::split_first) else { return true };
-    let synced = |wanted: InodeId| {
-        let first = later.iter().find_map(|op| match op {
-            Op::Sync { inode, failed } if *inode == wanted => Some(*failed),
-            _ => None,
-        });
-        first == Some(false)
-    };
-    match op {
-        Op::Create { .. } | Op::Sync { .. } => true, // without a name an inode is out of sight
-        Op::Link { dir, .. } | Op::Unlink { dir, .. } => synced(*dir),
-        Op::Rename { from_dir, to_dir, .. } => synced(*from_dir) && synced(*to_dir),
-        Op::Write { inode, .. } | Op::SetLen { inode, .. } | Op::Allocate { inode, .. } => synced(*inode),
+/// Where in the log the operations are that no sync covers, or a failed one covers first.
+fn undecided(log: &[Op]) -> Vec<usize> {
+    // Going backwards: whether the next sync of each file or directory succeeds.
+    let mut next_sync: BTreeMap<InodeId, bool> = BTreeMap::new();
+    let mut undecided = Vec::new();
+    for (at, op) in log.iter().enumerate().rev() {
+        let synced = |inode: &InodeId| next_sync.get(inode) == Some(&true);
+        let durable = match op {
+            Op::Sync { inode, failed } => {
+                next_sync.insert(*inode, !failed);
+                true
+            }
+            Op::Create { .. } => true, // without a name an inode is out of sight
+            Op::Link { dir, .. } | Op::Unlink { dir, .. } => synced(dir),
+            Op::Rename { from_dir, to_dir, .. } => synced(from_dir) && synced(to_dir),
+            Op::Write { inode, .. } | Op::SetLen { inode, .. } | Op::Allocate { inode, .. } => synced(inode),
+        };
+        if !durable {
+            undecided.push(at);
+        }
     }
+    undecided.reverse();
+    undecided
 }
 
 /// In how many ways an unsynced operation can come out: 0 is lost, 1 is whole, the others are torn writes.
