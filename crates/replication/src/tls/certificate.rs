@@ -1,0 +1,258 @@
+//! The few facts about an X.509 certificate that rustls keeps to itself: how it was signed, when it is valid, and the
+//! subject's common name. A reader of DER that goes no deeper than needed; on anything odd it gives up with `None`.
+
+use std::time::Duration;
+
+use sha2::{Digest, Sha256, Sha384, Sha512};
+
+/// One element: its tag, its content, and what follows it.
+struct Element<'a> {
+    tag: u8,
+    content: &'a [u8],
+    rest: &'a [u8],
+}
+
+const SEQUENCE: u8 = 0x30;
+const SET: u8 = 0x31;
+const OBJECT_ID: u8 = 0x06;
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
+const VERSION: u8 = 0xa0;
+const EXTENSIONS: u8 = 0xa3;
+const HASH_PARAMETER: u8 = 0xa0;
+
+fn element(bytes: &[u8]) -> Option<Element<'_>> {
+    let (&tag, rest) = bytes.split_first()?;
+    let (&first, rest) = rest.split_first()?;
+    let (length, rest) = match first {
+        0..=0x7f => (usize::from(first), rest),
+        0x81..=0x84 => {
+            let (length, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
+            (length.iter().fold(0, |length, &byte| length << 8 | usize::from(byte)), rest)
+        }
+        _ => return None,
+    };
+    let (content, rest) = rest.split_at_checked(length)?;
+    Some(Element { tag, content, rest })
+}
+
+fn expect(bytes: &[u8], tag: u8) -> Option<Element<'_>> {
+    element(bytes).filter(|element| element.tag == tag)
+}
+
+/// What a certificate says.
+pub(super) struct Certificate<'a> {
+    /// Object identifier and parameters of the signature.
+    signature_algorithm: &'a [u8],
+    /// Seconds since 1970: valid from, and until.
+    pub(super) validity: (i64, i64),
+    /// The last CN of the subject.
+    pub(super) common_name: Option<String>,
+    /// Whether there is a subjectAltName extension.
+    pub(super) has_alternative_names: bool,
+}
+
+impl<'a> Certificate<'a> {
+    pub(super) fn parse(der: &'a [u8]) -> Option<Self> {
+        let certificate = expect(der, SEQUENCE)?;
+        let to_be_signed = expect(certificate.content, SEQUENCE)?;
+        let signature_algorithm = expect(to_be_signed.rest, SEQUENCE)?.content;
+        let mut fields = to_be_signed.content;
+        if let Some(version) = expect(fields, VERSION) {
+            fields = version.rest;
+        }
+        let serial = element(fields)?;
+        let algorithm = expect(serial.rest, SEQUENCE)?;
+        let issuer = expect(algorithm.rest, SEQUENCE)?;
+        let validity = expect(issuer.rest, SEQUENCE)?;
+        let subject = expect(validity.rest, SEQUENCE)?;
+        let from = element(validity.content)?;
+        let until = element(from.rest)?;
+        let mut rest = element(subject.rest)?.rest;
+        let mut has_alternative_names = false;
+        while let Some(field) = element(rest) {
+            if field.tag == EXTENSIONS {
+                has_alternative_names = has_extension(field.content, &[0x55, 0x1d, 0x11])?;
+            }
+            rest = field.rest;
+        }
+        Some(Self {
+            signature_algorithm,
+            validity: (unix_time(&from)?, unix_time(&until)?),
+            common_name: common_name(subject.content),
+            has_alternative_names,
+        })
+    }
+
+    /// Whether `now` (since 1970) is within the validity.
+    pub(super) fn is_valid_at(&self, now: Duration) -> bool {
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        (self.validity.0..=self.validity.1).contains(&now)
+    }
+}
+
+fn has_extension(extensions: &[u8], wanted: &[u8]) -> Option<bool> {
+    let mut rest = expect(extensions, SEQUENCE)?.content;
+    while !rest.is_empty() {
+        let extension = expect(rest, SEQUENCE)?;
+        if expect(extension.content, OBJECT_ID)?.content == wanted {
+            return Some(true);
+        }
+        rest = extension.rest;
+    }
+    Some(false)
+}
+
+fn common_name(mut names: &[u8]) -> Option<String> {
+    let mut found = None;
+    while let Some(set) = expect(names, SET) {
+        let mut pairs = set.content;
+        while let Some(pair) = expect(pairs, SEQUENCE) {
+            let kind = expect(pair.content, OBJECT_ID)?;
+            if kind.content == [0x55, 0x04, 0x03] {
+                // A zero byte inside is how one name pretends to be another.
+                let value = element(kind.rest)?.content;
+                found =
+                    std::str::from_utf8(value).ok().filter(|name| !name.contains('\0')).map(str::to_owned);
+            }
+            pairs = pair.rest;
+        }
+        names = set.rest;
+    }
+    found
+}
+
+/// UTCTime `YYMMDDHHMMSSZ` or GeneralizedTime `YYYYMMDDHHMMSSZ`, in seconds since 1970.
+fn unix_time(time: &Element<'_>) -> Option<i64> {
+    let text = std::str::from_utf8(time.content).ok()?.strip_suffix('Z')?;
+    let (year, rest) = match time.tag {
+        UTC_TIME => {
+            let year: i64 = text.get(..2)?.parse().ok()?;
+            (if year < 50 { 2000 + year } else { 1900 + year }, text.get(2..)?)
+        }
+        GENERALIZED_TIME => (text.get(..4)?.parse().ok()?, text.get(4..)?),
+        _ => return None,
+    };
+    if rest.len() != 10 || !rest.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let two = |at: usize| rest.get(at..at + 2)?.parse::<i64>().ok();
+    let (month, day) = (two(0)?, two(2)?);
+    // Days from 1970-01-01 in the proleptic Gregorian calendar; years begin in March.
+    let shifted = if month <= 2 { year - 1 } else { year };
+    let era = shifted.div_euclid(400);
+    let year_of_era = shifted.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let days =
+        era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468;
+    Some(days * 86_400 + two(4)? * 3_600 + two(6)? * 60 + two(8)?)
+}
+
+/// The tls-server-end-point hash of a certificate (RFC 5929): by its signature's hash function, SHA-256 in place of
+/// MD5 and SHA-1. `None` if the signature algorithm has no single hash function (Ed25519) or is unknown.
+pub fn end_point_hash(der: &[u8]) -> Option<Vec<u8>> {
+    let algorithm = expect(Certificate::parse(der)?.signature_algorithm, OBJECT_ID)?;
+    Some(match hash_of(&algorithm)? {
+        Hash::Sha256 => Sha256::digest(der).to_vec(),
+        Hash::Sha384 => Sha384::digest(der).to_vec(),
+        Hash::Sha512 => Sha512::digest(der).to_vec(),
+    })
+}
+
+enum Hash {
+    Sha256,
+    Sha384,
+    Sha512,
+}
+
+fn hash_of(algorithm: &Element<'_>) -> Option<Hash> {
+    const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01];
+    const ECDSA_SHA2: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03];
+    const ECDSA_SHA1: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01];
+    if algorithm.content == ECDSA_SHA1 {
+        return Some(Hash::Sha256);
+    }
+    let (&last, family) = algorithm.content.split_last()?;
+    match (family, last) {
+        // md5WithRSAEncryption, sha1WithRSAEncryption, sha256WithRSAEncryption
+        (RSA, 4 | 5 | 11) | (ECDSA_SHA2, 2) => Some(Hash::Sha256),
+        (RSA, 12) | (ECDSA_SHA2, 3) => Some(Hash::Sha384),
+        (RSA, 13) | (ECDSA_SHA2, 4) => Some(Hash::Sha512),
+        (RSA, 10) => pss_hash(algorithm.rest),
+        _ => None,
+    }
+}
+
+/// RSASSA-PSS names its hash in its parameters; SHA-1 if it does not.
+fn pss_hash(parameters: &[u8]) -> Option<Hash> {
+    const NIST_HASHES: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02];
+    let parameters = expect(parameters, SEQUENCE)?;
+    let Some(hash) = expect(parameters.content, HASH_PARAMETER) else { return Some(Hash::Sha256) };
+    let object = expect(expect(hash.content, SEQUENCE)?.content, OBJECT_ID)?;
+    match object.content.strip_prefix(NIST_HASHES)? {
+        [1] => Some(Hash::Sha256),
+        [2] => Some(Hash::Sha384),
+        [3] => Some(Hash::Sha512),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rcgen::{CertificateParams, DnType, KeyPair};
+
+    use super::*;
+
+    fn der(algorithm: &'static rcgen::SignatureAlgorithm, names: &[&str]) -> Vec<u8> {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "db.example");
+        params.not_before = rcgen::date_time_ymd(2020, 2, 29);
+        params.not_after = rcgen::date_time_ymd(2077, 1, 1);
+        let key = KeyPair::generate_for(algorithm).unwrap();
+        params.self_signed(&key).unwrap().der().to_vec()
+    }
+
+    #[test]
+    fn reads_what_it_is_for() {
+        let bytes = der(&rcgen::PKCS_ECDSA_P256_SHA256, &[]);
+        let certificate = Certificate::parse(&bytes).unwrap();
+        assert_eq!(certificate.common_name.as_deref(), Some("db.example"));
+        assert!(!certificate.has_alternative_names);
+        assert_eq!(certificate.validity, (1_582_934_400, 3_376_684_800));
+        assert!(certificate.is_valid_at(Duration::from_secs(1_582_934_400)));
+        assert!(!certificate.is_valid_at(Duration::from_secs(1_582_934_399)));
+        assert!(
+            Certificate::parse(&der(&rcgen::PKCS_ECDSA_P256_SHA256, &["x"])).unwrap().has_alternative_names
+        );
+    }
+
+    #[test]
+    fn the_hash_follows_the_signature() {
+        let p256 = der(&rcgen::PKCS_ECDSA_P256_SHA256, &[]);
+        assert_eq!(end_point_hash(&p256).unwrap(), Sha256::digest(&p256).to_vec());
+        let p384 = der(&rcgen::PKCS_ECDSA_P384_SHA384, &[]);
+        assert_eq!(end_point_hash(&p384).unwrap(), Sha384::digest(&p384).to_vec());
+        assert_eq!(end_point_hash(&der(&rcgen::PKCS_ED25519, &[])), None);
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = end_point_hash(&bytes);
+        }
+
+        #[test]
+        fn a_damaged_certificate_never_panics(at in 0_usize..400, value: u8, cut in 0_usize..600) {
+            static DER: std::sync::LazyLock<Vec<u8>> =
+                std::sync::LazyLock::new(|| der(&rcgen::PKCS_ECDSA_P256_SHA256, &["localhost"]));
+            let mut bytes = DER.clone();
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = value;
+            }
+            bytes.truncate(cut);
+            let _ = end_point_hash(&bytes);
+        }
+    }
+}
