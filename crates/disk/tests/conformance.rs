@@ -1,5 +1,7 @@
 //! What both disks must do alike: every test here runs on the real file system and on the simulated one.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 

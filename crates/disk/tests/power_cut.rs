@@ -1,5 +1,7 @@
 //! What the simulated disk remembers after a power cut, and what it must forget.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
