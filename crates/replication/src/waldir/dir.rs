@@ -121,7 +121,7 @@ impl WalDir {
 
     /// The control file of the server whose `pg_wal` this is; `None` if it is no server's.
     pub fn control_file(&self) -> Result<Option<ControlFile>, WalDirError> {
-        let path = self.data_dir().join("global").join("pg_control");
+        let path = self.control_path();
         let mut attempts_left = 5;
         loop {
             let bytes = match read_file(&*self.disk, &path, MAX_CONTROL_LEN) {
@@ -142,6 +142,19 @@ impl WalDir {
                 other => return other.map(Some).map_err(|source| WalDirError::Control { path, source }),
             }
         }
+    }
+
+    /// Whether this is a PostgreSQL server's `pg_wal`, where old segments are renamed to become new ones.
+    pub fn is_servers(&self) -> Result<bool, WalDirError> {
+        let path = self.control_path();
+        match self.disk.exists(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),
+            other => other.map_err(WalDirError::io(&path)),
+        }
+    }
+
+    fn control_path(&self) -> PathBuf {
+        self.data_dir().join("global").join("pg_control")
     }
 
     /// The directory above, by name: `pg_wal` may be a symbolic link to another disk.

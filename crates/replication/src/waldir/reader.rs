@@ -22,6 +22,8 @@ pub struct SegmentReader {
     dir: WalDir,
     size: SegmentSize,
     history: TimelineHistory,
+    /// Whether files may become other segments' while they are open ([`WalDir::is_servers`]).
+    recycled: bool,
     /// The segment read last: of which timeline, which one, and its file.
     open: Option<(TimelineId, SegmentNo, OpenSegment)>,
 }
@@ -41,7 +43,9 @@ pub struct PlainRun {
 impl SegmentReader {
     /// A reader for the timelines of `history`.
     pub fn new(dir: WalDir, size: SegmentSize, history: TimelineHistory) -> Self {
-        Self { dir, size, history, open: None }
+        // If it cannot be told, the careful way is right.
+        let recycled = dir.is_servers().unwrap_or(true);
+        Self { dir, size, history, recycled, open: None }
     }
 
     /// Goes on with a newer timeline's history. What was the newest timeline may have become an ancestor.
@@ -67,17 +71,21 @@ impl SegmentReader {
         }
         let offset = size.offset_of(lsn);
         let buf = buf.split_at_mut(room).0;
-        let mut count = self.segment(timeline, lsn)?.read_at(buf, offset)?;
-        if count == 0 {
-            // The file read last may have been replaced since, or have grown inside its compression.
-            self.open = None;
-            let open = self.segment(timeline, lsn)?;
-            count = open.read_at(buf, offset)?;
-            if count == 0 && !open.partial {
-                return Err(WalDirError::ShortSegment { path: open.path.clone(), end: lsn });
-            }
+        let count = self.segment(timeline, lsn)?.read_at(buf, offset)?;
+        if count > 0 && self.is_still_named()? {
+            return Ok(count);
         }
-        Ok(count)
+        // The file read last may have been replaced or recycled since, or have grown inside its compression.
+        self.open = None;
+        let open = self.segment(timeline, lsn)?;
+        let count = open.read_at(buf, offset)?;
+        if count == 0 && !open.partial {
+            return Err(WalDirError::ShortSegment { path: open.path.clone(), end: lsn });
+        }
+        if self.is_still_named()? {
+            return Ok(count);
+        }
+        Err(self.missing(timeline, self.size.segment_of(lsn)))
     }
 
     /// Fills `buf` from `lsn` on, over segments if need be; [`WalDirError::ShortSegment`] if the files hold less.
@@ -101,11 +109,12 @@ impl SegmentReader {
         Ok(())
     }
 
-    /// The file in which WAL of `timeline` from `lsn` on stands as it is; `None` if it is compressed, or on a
-    /// simulated disk's file, or if the timeline was left at or before `lsn`.
+    /// The file in which WAL of `timeline` from `lsn` on stands as it is. `None` if it is compressed or on a simulated
+    /// disk, if the timeline was left at or before `lsn`, and in a PostgreSQL server's own `pg_wal`: there a file can
+    /// become another segment while it is being sent.
     pub fn plain_run(&mut self, timeline: TimelineId, lsn: Lsn) -> Result<Option<PlainRun>, WalDirError> {
         let len = self.extent(timeline, lsn);
-        if len == 0 {
+        if len == 0 || self.recycled {
             return Ok(None);
         }
         let offset = self.size.offset_of(lsn).into();
@@ -115,6 +124,21 @@ impl SegmentReader {
             offset,
             len,
         }))
+    }
+
+    /// Whether what has just been read was still the segment: a file is renamed before it is overwritten, so the name
+    /// is looked at after reading (`CheckXLogRemoved`). Nobody else's files are recycled.
+    fn is_still_named(&self) -> Result<bool, WalDirError> {
+        match &self.open {
+            Some((_, _, open)) if self.recycled => {
+                self.dir.disk().exists(&open.path).map_err(WalDirError::io(&open.path))
+            }
+            _ => Ok(true),
+        }
+    }
+
+    fn missing(&self, timeline: TimelineId, segment: SegmentNo) -> WalDirError {
+        WalDirError::MissingSegment { name: segment.file_name(timeline, self.size) }
     }
 
     /// How many bytes from `lsn` on are in its segment and of `timeline`.
@@ -153,6 +177,6 @@ impl SegmentReader {
                 }
             }
         }
-        Err(WalDirError::MissingSegment { name: segment.file_name(timeline, self.size) })
+        Err(self.missing(timeline, segment))
     }
 }

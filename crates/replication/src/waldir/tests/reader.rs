@@ -159,3 +159,20 @@ fn a_plain_file_is_handed_out_for_sendfile() {
     assert!(run.file.as_fd().is_some());
     assert!(reader.plain_run(T1, start_of(2)).unwrap().is_none(), "compressed");
 }
+
+#[test]
+fn a_file_that_a_server_recycles_under_the_reader_is_not_believed() {
+    let log = three_segments();
+    let archive = Archive::new();
+    archive.put_control_file(&crate::waldir::control::sample(1300, start_of(1), size().bytes()));
+    archive.put_segment(T1, 1, &log.segment(1));
+    let mut reader = reader(&archive, TimelineHistory::root());
+    let mut buf = [0; 100];
+    assert_eq!(reader.read_at(T1, start_of(1), &mut buf).unwrap(), 100);
+    let path = |name| archive.dir.path().join(name);
+    let disk = archive.dir.disk();
+    disk.rename(&path("000000010000000000000001"), &path("000000010000000000000009")).unwrap();
+    archive.put_segment(T1, 9, &log.segment(2));
+    let gone = reader.read_at(T1, start_of(1), &mut buf).unwrap_err();
+    assert!(matches!(gone, WalDirError::MissingSegment { .. }), "{gone}");
+}
