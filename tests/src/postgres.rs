@@ -200,7 +200,14 @@ impl Postgres {
         wait_until("the promotion to end", || self.sql("select pg_is_in_recovery()") == "f");
     }
 
-    /// Runs SQL and gives the rows as `psql -XAt` prints them: a line each, columns separated by `|`.
+    /// Runs a script whose statements are transactions of their own.
+    #[track_caller]
+    pub fn script(&self, sql: &str) {
+        let psql = self.psql(["-XAtq", "-v", "ON_ERROR_STOP=1", "-f", "-"]);
+        psql.stdin(sql).run_within(DEADLINE * 5).success();
+    }
+
+    /// Runs SQL (several statements are one transaction) and gives the rows as `psql -XAt` prints them: a line each, columns separated by `|`.
     #[track_caller]
     pub fn sql(&self, sql: &str) -> String {
         let finished = self.try_sql(sql).success();

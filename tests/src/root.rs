@@ -110,8 +110,10 @@ impl Inner {
         logs.sort();
         for log in logs {
             let text = String::from_utf8_lossy(&std::fs::read(&log).unwrap_or_default()).into_owned();
+            // Standard output can be data; what went wrong is on standard error.
+            let count = if log.to_string_lossy().ends_with(".out.log") { 5 } else { 25 };
             if !text.is_empty() {
-                eprintln!("--- end of {}\n{}", log.display(), last_lines(&text, 25));
+                eprintln!("--- end of {}\n{}", log.display(), last_lines(&text, count));
             }
         }
     }

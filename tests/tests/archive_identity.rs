@@ -89,7 +89,7 @@ fn busy() -> Options {
 /// Records of many kinds: bulk loads, index builds, page images of all sorts, wide rows, subtransactions, prepared and
 /// rolled-back transactions, messages, relation files that come and go.
 fn variety(server: &Postgres) {
-    server.sql(
+    server.script(
         "create table wide (id int primary key, payload text);
          alter table wide alter payload set storage external;
          insert into wide select n, repeat(md5(n::text), 300) from generate_series(1, 2000) n;
@@ -103,8 +103,8 @@ fn variety(server: &Postgres) {
          create table gone as select * from wide; truncate gone; drop table gone;
          create sequence numbers; select count(nextval('numbers')) from generate_series(1, 1000);",
     );
-    server.sql("set wal_compression = pglz; checkpoint; update wide set payload = 'y' where id % 5 = 0");
-    server.sql("set wal_compression = lz4; checkpoint; update wide set payload = 'z' where id % 3 = 0");
+    server.script("set wal_compression = pglz; checkpoint; update wide set payload = 'y' where id % 5 = 0");
+    server.script("set wal_compression = lz4; checkpoint; update wide set payload = 'z' where id % 3 = 0");
 }
 
 #[test]
