@@ -11,6 +11,7 @@ pub mod history;
 mod lsn;
 pub mod page;
 pub mod payload;
+pub mod reader;
 pub mod record;
 mod segment;
 mod timeline;

@@ -101,6 +101,9 @@ pub enum PageError {
     /// Flags that do not exist.
     #[error("invalid page flags {0:04X}")]
     Flags(u16),
+    /// The unused bytes of the header, which PostgreSQL leaves zero.
+    #[error("padding in the page header is not zero")]
+    Padding,
 }
 
 impl PageHeader {
@@ -125,7 +128,9 @@ impl PageHeader {
             rem_len: fields.u32()?,
             long: None,
         };
-        fields.u32()?;
+        if fields.u32()? != 0 {
+            return Some(Err(PageError::Padding));
+        }
         if flags.contains(PageFlags::LONG_HEADER) {
             header.long = Some(LongHeader {
                 system_id: SystemId::new(fields.u64()?),
@@ -207,6 +212,9 @@ mod tests {
         let mut bytes = SEGMENT_START;
         bytes[2] = 0x17;
         assert_eq!(PageHeader::decode(&bytes), Err(PageError::Flags(0x17)));
+        let mut bytes = SEGMENT_START;
+        bytes[20] = 1;
+        assert_eq!(PageHeader::decode(&bytes), Err(PageError::Padding));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::fmt;
 
 use crate::Lsn;
 use crate::bytes::Fields;
-use crate::crc::Crc;
+use crate::crc::{Crc, Portable, ShortCrc};
 
 /// Bytes in a record's header (`SizeOfXLogRecord`).
 pub const RECORD_HEADER: usize = 24;
@@ -137,6 +137,7 @@ pub struct RecordHeader {
 
 impl RecordHeader {
     /// Takes the header at the start of `bytes` apart; `None` if they are fewer than 24. Nothing is checked.
+    #[inline]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields::new(bytes);
         let total_length = fields.u32()?;
@@ -176,7 +177,16 @@ impl RecordHeader {
 /// The checksum of a contiguous record, whose header's own checksum field is not looked at.
 /// A record shorter than its header has none that means anything.
 pub fn record_crc(record: &[u8]) -> u32 {
-    let (header, body) = record.split_at(record.len().min(RECORD_HEADER));
-    let covered = header.get(..CHECKSUMMED_HEADER).unwrap_or(header);
-    Crc::default().append(body).append(covered).value()
+    record_crc_by(Portable, record)
+}
+
+/// [`record_crc`], computed in a way of the caller's choice.
+#[inline(always)]
+pub(crate) fn record_crc_by(way: impl ShortCrc, record: &[u8]) -> u32 {
+    match record.split_first_chunk::<RECORD_HEADER>() {
+        Some((header, body)) => {
+            way.append(way.append(Crc::default(), body), &header[..CHECKSUMMED_HEADER]).value()
+        }
+        None => 0,
+    }
 }

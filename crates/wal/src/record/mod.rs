@@ -14,7 +14,7 @@ pub use block::{BlockNumber, BlockRef, Fork, RelFileLocator};
 pub use header::{MAX_RECORD, RECORD_HEADER, RecordHeader, ResourceManager, Xid, record_crc};
 pub use image::{BLOCK_SIZE, BlockImage, ImageCompression, ImageError};
 
-pub(crate) use header::CHECKSUMMED_HEADER;
+pub(crate) use header::{CHECKSUMMED_HEADER, record_crc_by};
 pub(crate) use parts::MAX_SUB_HEADERS;
 
 use crate::bytes::Fields;
@@ -158,7 +158,7 @@ pub(crate) fn seal(record: &mut [u8], header: RecordHeader) {
 
 /// Checks the sub-headers of a record of `total_length` bytes, of which `record` holds the first
 /// [`MAX_SUB_HEADERS`] at least. Allocates nothing.
-#[inline]
+#[inline(always)]
 pub(crate) fn check_structure(record: &[u8], total_length: usize) -> Result<(), RecordError> {
     let body = record.get(RECORD_HEADER..).ok_or(RecordError::Length)?;
     parts::walk(body, total_length.saturating_sub(RECORD_HEADER), |_| ()).map(|_| ())

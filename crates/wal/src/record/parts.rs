@@ -36,7 +36,7 @@ pub(crate) const MAX_SUB_HEADERS: usize = 1024;
 
 /// Walks the sub-headers at the start of `body`, what follows the record's 24 bytes. `body` may be cut short after
 /// [`MAX_SUB_HEADERS`] bytes; `length` is how long it really is. Returns where the data begins.
-#[inline]
+#[inline(always)]
 pub(super) fn walk(body: &[u8], length: usize, mut visit: impl FnMut(Part)) -> Result<usize, RecordError> {
     let mut fields = Fields::new(body);
     let mut relation = None;
@@ -72,7 +72,7 @@ pub(super) fn walk(body: &[u8], length: usize, mut visit: impl FnMut(Part)) -> R
     if left(&fields) == data { Ok(body.len() - fields.len()) } else { Err(RecordError::Length) }
 }
 
-#[inline]
+#[inline(always)]
 fn block_header(
     fields: &mut Fields<'_>,
     id: u8,

@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn what_was_compressed_comes_back() {
         let mut text = b"the quick brown fox ".repeat(300);
-        text.extend((0..2000_u32).map(|n| (n * n >> 3) as u8));
+        text.extend((0..2000_u32).map(|n| ((n * n) >> 3) as u8));
         let packed = compress(&text).unwrap();
         assert!(packed.len() < text.len() / 2);
         let mut output = vec![0; text.len()];

@@ -85,6 +85,9 @@ pub enum WalErrorKind {
     /// A page claims to continue a record although the one before it is complete.
     #[error("page continues a record, but none is unfinished")]
     UnexpectedContinuation,
+    /// A page claims that an unfinished record was given up before it although there is none.
+    #[error("page overwrites an unfinished record, but none is unfinished")]
+    UnexpectedOverwrite,
     /// A record cannot be shorter than its header; 0 is what stands after the last record of a log.
     #[error("invalid record length {0}: expected at least 24")]
     RecordTooShort(u32),
@@ -116,12 +119,9 @@ pub enum WalErrorKind {
     /// The checksum is right, but the record's parts do not fit together.
     #[error(transparent)]
     Structure(#[from] RecordError),
-    /// The unfinished record at `aborted` was given up, but no OVERWRITE_CONTRECORD record says so.
-    #[error("no OVERWRITE_CONTRECORD record for the aborted record at {aborted}")]
-    MissingOverwrite {
-        /// Where the unfinished record starts.
-        aborted: Lsn,
-    },
+    /// The page says that an unfinished record was given up before it, but its first record does not name which.
+    #[error("no OVERWRITE_CONTRECORD record on a page that overwrites an unfinished record")]
+    MissingOverwrite,
     /// An OVERWRITE_CONTRECORD record that names another record than the one given up.
     #[error("OVERWRITE_CONTRECORD names {named} as aborted, expected {aborted}")]
     WrongOverwrite {

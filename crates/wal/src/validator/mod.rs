@@ -7,8 +7,9 @@
 //! The rules are those of PostgreSQL's reader (`XLogReaderValidatePageHeader`, `XLogDecodeNextRecord`) and of its
 //! replay where the reader alone would accept anything: an OVERWRITE_CONTRECORD record must name the record that was
 //! given up. Stricter than both, a page must be on the timeline that wrote its position, and the bytes that
-//! PostgreSQL always leaves zero, padding after a record and the rest of a segment after a SWITCH, must be zero: a
-//! damaged byte is damage even where no checksum covers it.
+//! PostgreSQL always leaves zero (padding after a record and in page headers, the rest of a segment after a SWITCH) must
+//! be zero: a damaged byte is damage even where no checksum covers it. So of all bits of a log the only one that may change
+//! unnoticed is a page's BKP_REMOVABLE flag, of which both values are right.
 //!
 //! Files: `page_check` reads page headers, `record_check` records, `state` remembers what was proved.
 

@@ -101,13 +101,7 @@ impl Validator {
         let (blame, left, aborted) = match self.phase {
             Phase::Fragment => (self.fragments.start(), self.fragments.left(), self.fragments.aborted()),
             Phase::Skip(left) => (page, left, Overwrite::Unknown),
-            _ if continued => return self.begin_inside_record(page, header),
-            _ => {
-                if self.fresh && overwritten {
-                    self.overwrite = Overwrite::Unknown;
-                }
-                return Ok(());
-            }
+            _ => return self.check_page_between_records(page, header),
         };
         if overwritten && !continued {
             self.phase = Phase::Record;
@@ -127,11 +121,26 @@ impl Validator {
         Err(self.error_at(blame, reason))
     }
 
-    fn begin_inside_record(&mut self, page: u64, header: &PageHeader) -> Result<(), WalError> {
-        if !self.fresh || header.rem_len == 0 {
-            return Err(self.error_at(page, WalErrorKind::UnexpectedContinuation));
-        }
-        self.phase = Phase::Skip(header.rem_len);
-        Ok(())
+    /// A page that begins with a record, or where the validator begins.
+    fn check_page_between_records(&mut self, page: u64, header: &PageHeader) -> Result<(), WalError> {
+        let continued = header.flags.contains(PageFlags::FIRST_IS_CONTRECORD);
+        let overwritten = header.flags.contains(PageFlags::FIRST_IS_OVERWRITE_CONTRECORD);
+        let reason = match (continued, overwritten) {
+            (false, false) if header.rem_len == 0 => return Ok(()),
+            (true, false) if self.fresh && header.rem_len != 0 => {
+                self.phase = Phase::Skip(header.rem_len);
+                return Ok(());
+            }
+            (false, true) if self.fresh && header.rem_len == 0 => {
+                self.overwrite = Overwrite::Unknown;
+                return Ok(());
+            }
+            (true, _) => WalErrorKind::UnexpectedContinuation,
+            (false, true) => WalErrorKind::UnexpectedOverwrite,
+            (false, false) => {
+                WalErrorKind::ContinuationLength { page: Lsn::new(page), found: header.rem_len, expected: 0 }
+            }
+        };
+        Err(self.error_at(page, reason))
     }
 }
