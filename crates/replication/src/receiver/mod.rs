@@ -15,6 +15,10 @@ use wal::Lsn;
 
 use crate::stream::{Keepalive, PgTimestamp, StandbyStatus};
 
+/// How often a receiver that is held up reports even if statuses are sent on request only: the request may be stuck in
+/// what it cannot read. Well below a server's `wal_sender_timeout`.
+const HELD_UP_INTERVAL: Duration = Duration::from_secs(10);
+
 /// When the server is told what is durable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FlushReports {
@@ -75,9 +79,9 @@ pub enum ReceiveError {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
     Streaming,
-    /// No more is wanted; what was received becomes durable and is reported.
+    /// No more is wanted, and what still arrives is dropped; what was received becomes durable and is reported.
     Finishing,
-    /// `EndCopy` was given out; what still arrives is dropped.
+    /// `EndCopy` was given out.
     Ended,
 }
 
@@ -133,7 +137,7 @@ impl ReceiverMachine {
         now: Instant,
     ) -> Result<bool, ReceiveError> {
         self.heard(now);
-        if self.phase == Phase::Ended {
+        if self.phase != Phase::Streaming {
             return Ok(false);
         }
         if start != self.received {
@@ -206,12 +210,12 @@ impl ReceiverMachine {
             }
             if silence >= limit / 2 && !self.pinged {
                 self.pinged = true;
-                return Some(self.status(now, true));
+                return Some(ReceiverAction::SendStatus(self.status(now, true)));
             }
         }
         let elapsed = now.saturating_duration_since(self.last_status);
         if self.status_due || self.config.status_interval.is_some_and(|interval| elapsed >= interval) {
-            return Some(self.status(now, false));
+            return Some(ReceiverAction::SendStatus(self.status(now, false)));
         }
         let durable = self.flushed.max(self.config.start);
         let sync_wanted = self.phase == Phase::Finishing || self.report_next_flush;
@@ -224,6 +228,27 @@ impl ReceiverMachine {
             return Some(ReceiverAction::EndCopy);
         }
         None
+    }
+
+    /// The status that has become due by what was reported since the last poll, for whoever reported it to send at
+    /// once; everything else is left to [`Self::poll`].
+    pub fn status_due(&mut self, now: Instant) -> Option<StandbyStatus> {
+        if self.phase == Phase::Ended || !self.status_due {
+            return None;
+        }
+        Some(self.status(now, false))
+    }
+
+    /// The status that the interval calls for, for a receiver that is held up by its own disk and must not fall silent.
+    pub fn interval_status(&mut self, now: Instant) -> Option<StandbyStatus> {
+        let interval = self.config.status_interval.unwrap_or(HELD_UP_INTERVAL);
+        let due = now.saturating_duration_since(self.last_status) >= interval;
+        (due && self.phase != Phase::Ended).then(|| self.status(now, false))
+    }
+
+    /// Whether the stream is coming to its end, so that what was reported has to be followed by a poll.
+    pub fn is_finishing(&self) -> bool {
+        self.phase == Phase::Finishing
     }
 
     /// When [`Self::poll`] may have something without anything happening before.
@@ -263,15 +288,15 @@ impl ReceiverMachine {
         self.config.flush_reports != FlushReports::Never
     }
 
-    fn status(&mut self, now: Instant, reply_requested: bool) -> ReceiverAction {
+    fn status(&mut self, now: Instant, reply_requested: bool) -> StandbyStatus {
         self.status_due = false;
         self.last_status = now;
-        ReceiverAction::SendStatus(StandbyStatus {
+        StandbyStatus {
             write: self.written,
             flush: if self.reports_flush() { self.flushed } else { Lsn::INVALID },
             apply: Lsn::INVALID,
             time: PgTimestamp::default(),
             reply_requested,
-        })
+        }
     }
 }

@@ -180,6 +180,11 @@ impl Pipeline {
         self.shared.sync()
     }
 
+    /// The first failure, if there was one.
+    pub(crate) fn check(&self) -> Result<(), ArchiveError> {
+        self.shared.syncer.check()
+    }
+
     /// Makes everything written durable without delay; the observer hears of it.
     pub(crate) fn sync_now(&self) {
         self.shared.request_sync();

@@ -1,0 +1,60 @@
+//! From the command line to the library.
+
+mod options;
+mod receive;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use tracing_subscriber::EnvFilter;
+
+use options::{Arguments, Command};
+
+/// What a command makes the process end with.
+type Outcome = anyhow::Result<ExitCode>;
+
+pub(crate) fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            // Nobody to tell if the pipe is closed.
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            // One line, as PostgreSQL's tools have it, instead of a page of usage.
+            let text = error.render().to_string();
+            let line = text.lines().next().unwrap_or_default();
+            eprintln!("walreceiver: {line}");
+            eprintln!("walreceiver: hint: Try \"walreceiver --help\" for more information.");
+            return ExitCode::FAILURE;
+        }
+    };
+    start_log(arguments.verbose());
+    let outcome = match arguments.command {
+        None => receive::run(arguments.receive),
+        Some(Command::Status(_) | Command::Verify(_) | Command::Fetch(_)) => Ok(ExitCode::FAILURE),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("walreceiver: error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Logs to standard error; `RUST_LOG` overrides the level.
+fn start_log(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "info",
+        _ => "debug",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}

@@ -1,0 +1,147 @@
+//! Why receiving stopped.
+
+use std::path::PathBuf;
+
+use replication::client::{ClientError, ConnectError};
+use replication::receiver::ReceiveError;
+use replication::waldir::{StatusWriterError, WalDirError};
+use wal::{HistoryError, Lsn, TimelineId, WalError};
+
+use crate::archive::ArchiveError;
+use crate::archive::resume::ResumeError;
+
+/// What ends a connection, or the receiver.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiverError {
+    /// The server could not be reached, or did not let us in.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The connection broke, or the server refused a command.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The server does not keep to the streaming protocol.
+    #[error(transparent)]
+    Protocol(#[from] ReceiveError),
+    /// The server sent bytes that are not valid WAL; they were neither kept nor acknowledged.
+    #[error("server sent {0}; nothing from there on was kept or acknowledged")]
+    Damaged(WalError),
+    /// The record that is not valid began in a segment that is finished.
+    #[error(
+        "server sent {error}, in a record that began before segment \"{first}\"; to receive it again, move \"{before}\" \
+         and everything after it out of the directory"
+    )]
+    DamagedAcrossSegments {
+        /// What is wrong.
+        error: WalError,
+        /// The first segment of this stream.
+        first: String,
+        /// The segment in which the record begins.
+        before: String,
+    },
+    /// The server has been silent for so long that the connection is taken for dead.
+    #[error("server has not sent anything for {0} seconds, terminating the connection")]
+    Silent(u64),
+    /// The server stopped in good order.
+    #[error("replication stream was terminated before stop point")]
+    ServerShutdown,
+    /// The server named a next timeline that cannot be.
+    #[error("server reported unexpected next timeline {timeline} starting at {start}, following timeline {after} at {at}")]
+    NextTimeline {
+        /// What it named.
+        timeline: TimelineId,
+        /// And from where.
+        start: Lsn,
+        /// The timeline that ended.
+        after: TimelineId,
+        /// How far that was received.
+        at: Lsn,
+    },
+    /// A connection to a database.
+    #[error("replication connection is unexpectedly database specific")]
+    DatabaseSpecific,
+    /// Another system answers than at first.
+    #[error("system identifier does not match between connections: {found}, before {expected}")]
+    SystemChanged {
+        /// Who answers now.
+        found: wal::SystemId,
+        /// Who answered at first.
+        expected: wal::SystemId,
+    },
+    /// The slot does not exist.
+    #[error("replication slot \"{0}\" does not exist")]
+    NoSuchSlot(String),
+    /// The timeline of the archive and the server's timeline of that number are two.
+    #[error(
+        "history file \"{}\" differs from the server's history of timeline {timeline}: the histories have forked",
+        path.display()
+    )]
+    ForkedHistory {
+        /// Our file.
+        path: PathBuf,
+        /// Whose history.
+        timeline: TimelineId,
+    },
+    /// A history file from the server makes no sense.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// The archive cannot be gone on with.
+    #[error("{0}")]
+    Resume(String),
+    /// The archive could not be written.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// The archive could not be read.
+    #[error(transparent)]
+    Directory(#[from] WalDirError),
+    /// Another receiver writes there.
+    #[error("another receiver is running: {0}")]
+    Locked(String),
+    /// The status file could not be made.
+    #[error(transparent)]
+    Status(#[from] StatusWriterError),
+    /// Compressing failed.
+    #[error("could not compress segment \"{}\": {reason}", path.display())]
+    Compress {
+        /// The segment.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl From<ResumeError> for ReceiverError {
+    fn from(error: ResumeError) -> Self {
+        match error {
+            ResumeError::Dir(error) => Self::Directory(error),
+            ResumeError::Archive(error) => Self::Archive(error),
+            other => Self::Resume(other.to_string()),
+        }
+    }
+}
+
+impl ReceiverError {
+    /// Whether trying again could only fail the same way, or would do harm.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Connect(_)
+            | Self::Client(_)
+            | Self::Protocol(_)
+            | Self::Damaged(_)
+            | Self::DamagedAcrossSegments { .. }
+            | Self::Silent(_)
+            | Self::ServerShutdown
+            | Self::NextTimeline { .. } => false,
+            Self::DatabaseSpecific
+            | Self::SystemChanged { .. }
+            | Self::NoSuchSlot(_)
+            | Self::ForkedHistory { .. }
+            | Self::History(_)
+            | Self::Resume(_)
+            | Self::Archive(_)
+            | Self::Directory(_)
+            | Self::Locked(_)
+            | Self::Status(_)
+            | Self::Compress { .. } => true,
+        }
+    }
+}

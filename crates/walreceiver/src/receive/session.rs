@@ -1,0 +1,229 @@
+//! One connection: who the server is, where to go on, timeline after timeline.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use disk::durable_write;
+use replication::client::{Client, Finished, NextTimeline, StartOutcome};
+use replication::receiver::{ReceiverConfig, ReceiverMachine};
+use replication::waldir::{StreamingStart, WalDir};
+use tokio::sync::watch;
+use wal::{Lsn, SegmentSize, SystemId, TimelineHistory, TimelineId};
+
+use super::acknowledger::Acknowledger;
+use super::publisher::{PublishedTimeline, Publisher};
+use super::timeline_stream::{SILENCE_LIMIT, StreamEnd, TimelineStream};
+use super::{ReceiverError, ReceiverOptions};
+use crate::archive::resume::{self, ResumePoint};
+use crate::archive::{ArchiveError, ArchiveWriter, Observer, Pipeline, SegmentFiles};
+use crate::compress::Compressor;
+
+/// What must not change from connection to connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Identity {
+    pub(super) system_id: SystemId,
+    pub(super) segment_size: SegmentSize,
+}
+
+impl Identity {
+    pub(super) async fn ask(client: &mut Client) -> Result<Self, ReceiverError> {
+        let answer = client.identify_system().await?;
+        if answer.dbname.is_some() {
+            return Err(ReceiverError::DatabaseSpecific);
+        }
+        Ok(Self { system_id: answer.system_id, segment_size: client.wal_segment_size().await? })
+    }
+}
+
+/// What every connection of a receiver works with.
+pub(super) struct Session<'a> {
+    pub(super) options: &'a ReceiverOptions,
+    pub(super) dir: WalDir,
+    pub(super) identity: Identity,
+    pub(super) publisher: Arc<Publisher>,
+    pub(super) compressor: Option<Arc<Compressor>>,
+    pub(super) shutdown: watch::Receiver<bool>,
+}
+
+impl Session<'_> {
+    /// Receives over `client` until we want no more (`Ok`) or the connection is of no more use.
+    pub(super) async fn run(&self, mut client: Client) -> Result<(), ReceiverError> {
+        let server = client.identify_system().await?;
+        if server.system_id != self.identity.system_id {
+            let (found, expected) = (server.system_id, self.identity.system_id);
+            return Err(ReceiverError::SystemChanged { found, expected });
+        }
+        let size = self.identity.segment_size;
+        let (found, skipped) = self.dir.streaming_start(size)?;
+        for segment in skipped {
+            tracing::warn!("{segment}");
+        }
+        let mut start = match found {
+            Some(found) => found,
+            None => self.start_of_empty(&mut client, server.flush, server.timeline).await?,
+        };
+        let mut acknowledged = Lsn::INVALID;
+        loop {
+            let history = self.history(&mut client, start.timeline).await?;
+            let point = resume::prove(
+                &self.dir,
+                start,
+                &history,
+                self.identity.system_id,
+                size,
+                self.options.sync,
+            )?;
+            tracing::info!("starting log streaming at {} (timeline {})", start.lsn, start.timeline);
+            let slot = self.options.slot.as_deref();
+            let (received, next) = match client.start_physical(slot, start.lsn, start.timeline).await? {
+                StartOutcome::TimelineEnded { client: back, next } => {
+                    client = back;
+                    (start.lsn, next)
+                }
+                StartOutcome::Streaming(stream) => {
+                    match self.receive(stream, point, &history, acknowledged).await? {
+                        (StreamEnd::Stopped(stream), received) => {
+                            tracing::info!("stopped log streaming at {received} (timeline {})", start.timeline);
+                            // The archive is complete; how the server takes the farewell changes nothing.
+                            if let Ok(Finished { client, .. }) = stream.finish().await {
+                                client.close().await;
+                            }
+                            return Ok(());
+                        }
+                        (StreamEnd::ServerShutdown, _) => return Err(ReceiverError::ServerShutdown),
+                        (StreamEnd::TimelineEnded { stream, received }, _) => {
+                            let finished = stream.finish().await?;
+                            client = finished.client;
+                            let Some(next) = finished.next else { return Err(ReceiverError::ServerShutdown) };
+                            (received, next)
+                        }
+                    }
+                }
+            };
+            if next.timeline <= start.timeline || next.start > received {
+                let NextTimeline { timeline, start: at_start } = next;
+                let (after, at) = (start.timeline, received);
+                return Err(ReceiverError::NextTimeline { timeline, start: at_start, after, at });
+            }
+            tracing::info!("switched to timeline {} at {}", next.timeline, next.start);
+            acknowledged = next.start;
+            start = StreamingStart { timeline: next.timeline, lsn: size.floor(next.start) };
+        }
+    }
+
+    /// Where a directory without WAL begins: where the slot does, or else where the server is.
+    async fn start_of_empty(
+        &self,
+        client: &mut Client,
+        flush: Lsn,
+        timeline: TimelineId,
+    ) -> Result<StreamingStart, ReceiverError> {
+        let size = self.identity.segment_size;
+        if let Some(slot) = self.options.slot.as_deref()
+            && client.server_version().major() >= 15
+        {
+            let Some(info) = client.read_slot(slot).await? else {
+                return Err(ReceiverError::NoSuchSlot(slot.to_owned()));
+            };
+            if let Some(restart) = info.restart_lsn {
+                let timeline = info.timeline.unwrap_or(timeline);
+                return Ok(StreamingStart { timeline, lsn: size.floor(restart) });
+            }
+        }
+        Ok(StreamingStart { timeline, lsn: size.floor(flush) })
+    }
+
+    /// The ancestry of `timeline`, whose history file ends up in the directory; a file that is there already must be
+    /// what the server has.
+    async fn history(
+        &self,
+        client: &mut Client,
+        timeline: TimelineId,
+    ) -> Result<TimelineHistory, ReceiverError> {
+        if timeline == TimelineId::FIRST {
+            return Ok(TimelineHistory::root());
+        }
+        let path = self.dir.path().join(timeline.history_file_name());
+        let ours = self.dir.history_bytes(timeline)?;
+        let content = match (client.timeline_history(timeline).await, ours) {
+            (Ok((_, theirs)), Some(ours)) if theirs[..] != ours[..] => {
+                return Err(ReceiverError::ForkedHistory { path, timeline });
+            }
+            (Ok((_, theirs)), None) => {
+                TimelineHistory::parse(timeline, &theirs)?;
+                durable_write(&**self.dir.disk(), &path, &theirs).map_err(ArchiveError::on("write", &path))?;
+                theirs.to_vec()
+            }
+            (_, Some(ours)) => ours,
+            (Err(error), None) => return Err(error.into()),
+        };
+        Ok(TimelineHistory::parse(timeline, &content)?)
+    }
+
+    /// Receives one timeline; also how far it was received.
+    async fn receive(
+        &self,
+        stream: replication::client::WalStream,
+        point: ResumePoint,
+        history: &TimelineHistory,
+        acknowledged: Lsn,
+    ) -> Result<(StreamEnd, Lsn), ReceiverError> {
+        let options = self.options;
+        let ResumePoint { start, proven, validator } = point;
+        let config = ReceiverConfig {
+            start: start.lsn,
+            already_durable: acknowledged.max(start.lsn),
+            flush_reports: options.flush_reports(),
+            status_interval: Some(options.status_interval).filter(|interval| !interval.is_zero()),
+            silence_limit: Some(SILENCE_LIMIT),
+            end_position: options.end_position,
+        };
+        let timeline = PublishedTimeline {
+            timeline: start.timeline,
+            start: history.entries().last().map_or(Lsn::INVALID, |parent| parent.switch_point),
+        };
+        self.publisher.streaming(timeline, proven);
+        let machine = ReceiverMachine::new(config, Instant::now());
+        let acknowledger = Arc::new(Acknowledger::new(
+            machine,
+            stream.status_sender(),
+            Arc::clone(&self.publisher),
+            timeline,
+        ));
+        let files = SegmentFiles {
+            disk: Arc::clone(self.dir.disk()),
+            dir: self.dir.path().to_owned(),
+            timeline: start.timeline,
+            size: self.identity.segment_size,
+        };
+        let mode = options.sync_mode();
+        let (writer, syncer) = ArchiveWriter::new(files, start.lsn, proven, mode, self.on_finished());
+        let observer = Arc::clone(&acknowledger) as Arc<dyn Observer>;
+        let run = TimelineStream {
+            stream,
+            validator,
+            pipeline: Pipeline::start(writer, syncer, mode, observer)?,
+            acknowledger: Arc::clone(&acknowledger),
+            publisher: Arc::clone(&self.publisher),
+            compressor: self.compressor.clone(),
+            shutdown: self.shutdown.clone(),
+            start: start.lsn,
+            size: self.identity.segment_size,
+            timeline: start.timeline,
+        };
+        let end = run.run().await?;
+        let received = acknowledger.machine().received();
+        Ok((end, received))
+    }
+
+    fn on_finished(&self) -> Arc<dyn Fn(&Path) + Send + Sync> {
+        let compressor = self.compressor.clone();
+        Arc::new(move |segment| {
+            tracing::info!("finished segment \"{}\"", segment.display());
+            if let Some(compressor) = &compressor {
+                compressor.push(segment);
+            }
+        })
+    }
+}

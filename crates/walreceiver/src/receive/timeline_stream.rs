@@ -1,0 +1,207 @@
+//! One START_REPLICATION: a timeline's WAL from the socket into the archive.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use replication::client::{StreamEvent, WalStream};
+use replication::receiver::ReceiverAction;
+use replication::stream::{Keepalive, WalData};
+use tokio::sync::watch;
+use wal::{Lsn, SegmentSize, Validator, WalError};
+
+use super::acknowledger::Acknowledger;
+use super::error::ReceiverError;
+use super::publisher::Publisher;
+use crate::archive::{Chunk, Pipeline};
+use crate::compress::Compressor;
+
+/// Further behind the server than this, no commit is waiting for what is being received.
+const LAGGING: u64 = 4 << 20;
+/// How many events in a row are taken from a full socket before signals and timers get a look in.
+const EVENTS_IN_A_ROW: u32 = 64;
+/// How often a blocked queue is left to send the statuses that have become due.
+const WHILE_BLOCKED: Duration = Duration::from_millis(100);
+/// What a server may be silent for.
+pub(super) const SILENCE_LIMIT: Duration = Duration::from_secs(60);
+
+/// A stream under way, and everything it feeds.
+pub(super) struct TimelineStream {
+    pub(super) stream: WalStream,
+    pub(super) validator: Validator,
+    pub(super) pipeline: Pipeline,
+    pub(super) acknowledger: Arc<Acknowledger>,
+    pub(super) publisher: Arc<Publisher>,
+    pub(super) compressor: Option<Arc<Compressor>>,
+    pub(super) shutdown: watch::Receiver<bool>,
+    pub(super) start: Lsn,
+    pub(super) size: SegmentSize,
+    pub(super) timeline: wal::TimelineId,
+}
+
+/// How a stream ended that nothing was wrong with. Everything received is durable and acknowledged.
+pub(super) enum StreamEnd {
+    /// We wanted no more: a signal, or the end position.
+    Stopped(WalStream),
+    /// The server has no more on this timeline.
+    TimelineEnded {
+        stream: WalStream,
+        received: Lsn,
+    },
+    ServerShutdown,
+}
+
+enum Next {
+    Go,
+    EndCopy,
+}
+
+impl TimelineStream {
+    /// Receives until the stream ends, one way or another. No thread of the pipeline is left afterwards.
+    pub(super) async fn run(mut self) -> Result<StreamEnd, ReceiverError> {
+        let end = self.receive().await?;
+        let received = self.acknowledger.machine().received();
+        self.pipeline.close()?;
+        Ok(match end {
+            None => StreamEnd::Stopped(self.stream),
+            Some(StreamEvent::ServerShutdown) => StreamEnd::ServerShutdown,
+            Some(_) => StreamEnd::TimelineEnded { stream: self.stream, received },
+        })
+    }
+
+    /// The server's last event, or `None` if it is us who end the copy.
+    async fn receive(&mut self) -> Result<Option<StreamEvent>, ReceiverError> {
+        let mut in_a_row = 0;
+        loop {
+            if let Next::EndCopy = self.act()? {
+                return Ok(None);
+            }
+            let event = match self.stream.try_next()? {
+                Some(event) if in_a_row < EVENTS_IN_A_ROW => {
+                    in_a_row += 1;
+                    event
+                }
+                Some(event) => {
+                    in_a_row = 0;
+                    tokio::task::yield_now().await;
+                    if *self.shutdown.borrow() {
+                        self.acknowledger.machine().stop();
+                    }
+                    event
+                }
+                None => {
+                    in_a_row = 0;
+                    self.pipeline.batch_ended()?;
+                    self.check_compressor()?;
+                    if let Next::EndCopy = self.act()? {
+                        return Ok(None);
+                    }
+                    match self.wait().await? {
+                        Some(event) => event,
+                        None => continue,
+                    }
+                }
+            };
+            match event {
+                StreamEvent::Wal(wal) => self.take_wal(wal).await?,
+                StreamEvent::Keepalive(keepalive) => self.take_keepalive(keepalive),
+                end @ (StreamEvent::TimelineEnd | StreamEvent::ServerShutdown) => return Ok(Some(end)),
+            }
+        }
+    }
+
+    /// Waits for the server, or for anything else that calls for a look at the machine.
+    async fn wait(&mut self) -> Result<Option<StreamEvent>, ReceiverError> {
+        let timeout = self.acknowledger.machine().next_timeout();
+        let timer = async {
+            match timeout {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            event = self.stream.next() => return Ok(Some(event?)),
+            () = self.acknowledger.wake.notified() => {}
+            _ = self.shutdown.changed() => self.acknowledger.machine().stop(),
+            () = timer => {}
+        }
+        self.pipeline.check()?;
+        Ok(None)
+    }
+
+    /// Does what the machine wants done.
+    fn act(&self) -> Result<Next, ReceiverError> {
+        let now = Instant::now();
+        let mut machine = self.acknowledger.machine();
+        while let Some(action) = machine.poll(now) {
+            match action {
+                ReceiverAction::SendStatus(status) => self.acknowledger.send(&status),
+                ReceiverAction::Sync => self.pipeline.sync_now(),
+                ReceiverAction::EndCopy => return Ok(Next::EndCopy),
+                ReceiverAction::GiveUp => return Err(ReceiverError::Silent(SILENCE_LIMIT.as_secs())),
+            }
+        }
+        Ok(Next::Go)
+    }
+
+    fn take_keepalive(&self, keepalive: Keepalive) {
+        self.publisher.heard(Some(keepalive.end));
+        self.publisher.refresh();
+        self.acknowledger.machine().keepalive(keepalive, Instant::now());
+    }
+
+    async fn take_wal(&mut self, wal: WalData) -> Result<(), ReceiverError> {
+        let WalData { start, server_end, data, .. } = wal;
+        self.publisher.heard(Some(server_end));
+        let wanted = self.acknowledger.machine().wal(start, data.len(), server_end, Instant::now())?;
+        if !wanted {
+            return Ok(());
+        }
+        let lagging = server_end.bytes_since(start) > LAGGING;
+        match self.validator.feed(&data) {
+            Ok(()) => self.keep(Chunk { bytes: data, lagging }).await,
+            Err(error) => {
+                // The records that this chunk completed before the damage are good.
+                let good = self.validator.record_end();
+                let len = good.bytes_since(start).min(data.len() as u64) as usize;
+                self.keep(Chunk { bytes: data.slice(..len), lagging }).await?;
+                self.pipeline.discard_from(good)?;
+                Err(self.damaged(error))
+            }
+        }
+    }
+
+    fn damaged(&self, error: WalError) -> ReceiverError {
+        if error.lsn >= self.start {
+            return ReceiverError::Damaged(error);
+        }
+        let name = |lsn| self.size.segment_of(lsn).file_name(self.timeline, self.size);
+        ReceiverError::DamagedAcrossSegments { before: name(error.lsn), first: name(self.start), error }
+    }
+
+    /// Hands a chunk to the archive; while that has no room, goes on telling the server that we live.
+    async fn keep(&mut self, chunk: Chunk) -> Result<(), ReceiverError> {
+        let mut left = self.pipeline.offer(chunk)?;
+        while let Some(chunk) = left.take() {
+            let _ = tokio::time::timeout(WHILE_BLOCKED, self.pipeline.room()).await;
+            let mut machine = self.acknowledger.machine();
+            machine.reading_was_held_up(Instant::now());
+            if let Some(status) = machine.interval_status(Instant::now()) {
+                self.acknowledger.send(&status);
+            }
+            drop(machine);
+            self.check_compressor()?;
+            left = self.pipeline.offer(chunk)?;
+        }
+        Ok(())
+    }
+
+    fn check_compressor(&self) -> Result<(), ReceiverError> {
+        match &self.compressor {
+            None => Ok(()),
+            Some(compressor) => {
+                compressor.check().map_err(|(path, reason)| ReceiverError::Compress { path, reason })
+            }
+        }
+    }
+}
