@@ -20,25 +20,33 @@
 
 pub mod archive;
 mod binaries;
+mod failure;
 mod guard;
 mod options;
 mod ports;
 mod postgres;
 mod process;
+pub mod proxy;
 mod random;
+pub mod receiver;
 mod root;
+mod small_disk;
 mod standby;
 pub mod tls;
 mod tool;
 mod user;
 mod version;
 mod wait;
+mod walsender;
 
+pub use failure::lsns_in;
 pub use options::Options;
 pub use postgres::{Postgres, Shutdown};
 pub use process::{Finished, Process};
 pub use random::Random;
 pub use root::TempRoot;
+pub use small_disk::SmallDisk;
 pub use tool::Tool;
 pub use version::Version;
 pub use wait::{DEADLINE, wait_for, wait_until};
+pub use walsender::Walsender;
