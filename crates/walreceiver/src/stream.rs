@@ -6,9 +6,19 @@
 //! waits for that. Timeline switches are followed. There is no reconnecting: a base backup whose WAL stream breaks has
 //! failed.
 
-use wal::{Lsn, SystemId, TimelineId};
+mod worker;
 
-use crate::sink::SinkError;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use replication::client::{ClientError, ConnectError};
+use replication::conninfo::ConnInfo;
+use replication::receiver::ReceiveError;
+use tokio::sync::{Notify, oneshot};
+use wal::{HistoryError, Lsn, SystemId, TimelineId, WalError};
+
+use crate::sink::{SinkError, WalSink};
 
 /// The slot that keeps the server from removing WAL before it has been streamed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,14 +63,117 @@ pub struct Streamed {
 /// Why a stream failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
+    /// The server could not be reached, or did not let us in.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The connection broke, or the server refused a command.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The server does not keep to the streaming protocol.
+    #[error(transparent)]
+    Protocol(#[from] ReceiveError),
+    /// The server sent bytes that are not valid WAL.
+    #[error("server sent {0}")]
+    Damaged(#[from] WalError),
+    /// A history file from the server makes no sense.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// The connection leads to another system.
+    #[error("system identifier does not match between connections: {found}, expected {expected}")]
+    OtherSystem {
+        /// Who answered.
+        found: SystemId,
+        /// Who should have.
+        expected: SystemId,
+    },
+    /// The server has been silent for so long that the connection is taken for dead.
+    #[error("server has not sent anything for {0} seconds, terminating the connection")]
+    Silent(u64),
+    /// The server ended the stream before the stop position.
+    #[error("replication stream was terminated before stop point, at {0}")]
+    EndedEarly(Lsn),
+    /// The thread could not be started, or died of a defect.
+    #[error("the WAL streaming thread failed: {0}")]
+    Thread(String),
     /// The sink could not keep what was received.
     #[error(transparent)]
     Sink(#[from] SinkError),
 }
 
-// `BackgroundStream` itself follows with the client half of the protocol:
-//   pub async fn start(conninfo: &ConnInfo, request: StreamRequest, sink: Box<dyn WalSink>) -> Result<Self, StreamError>
-//       returns once streaming has begun, so that a refused slot or connection is known at once;
-//   pub fn stop_at(&self, end: Lsn)      the stream ends by itself once it has received everything before `end`;
-//   pub fn received(&self) -> Lsn        how far it is;
-//   pub async fn join(self) -> Result<Streamed, StreamError>
+/// A stream under way, on a thread of its own. Dropping it ends the stream without waiting for anything.
+#[derive(Debug)]
+pub struct BackgroundStream {
+    control: Arc<Control>,
+    ended: Option<oneshot::Receiver<Result<Streamed, StreamError>>>,
+}
+
+/// What the stream's owner and its thread tell each other.
+#[derive(Debug, Default)]
+struct Control {
+    /// Where to stop; 0 while that is not known. Set by the owner.
+    stop: AtomicU64,
+    /// After the last byte received; moved by the thread.
+    received: AtomicU64,
+    /// The owner is gone.
+    abandoned: std::sync::atomic::AtomicBool,
+    changed: Notify,
+}
+
+impl BackgroundStream {
+    /// Connects, makes the slot, and returns once WAL is being streamed, so that a refused connection or slot is known
+    /// at once.
+    pub async fn start(
+        conninfo: &ConnInfo,
+        request: StreamRequest,
+        sink: Box<dyn WalSink>,
+    ) -> Result<Self, StreamError> {
+        let control = Arc::new(Control::default());
+        let (begun, beginning) = oneshot::channel();
+        let (ended, ending) = oneshot::channel();
+        let worker = worker::Worker::new(conninfo.clone(), request, sink, Arc::clone(&control), begun);
+        thread::Builder::new()
+            .name("wal-stream".to_owned())
+            .spawn(move || {
+                // Nobody listens any more if the owner is gone.
+                let _ = ended.send(worker.run());
+            })
+            .map_err(|error| StreamError::Thread(error.to_string()))?;
+        let mut stream = Self { control, ended: Some(ending) };
+        match beginning.await {
+            Ok(()) => Ok(stream),
+            // The thread gave up before streaming began: its result says why.
+            Err(_) => match stream.outcome().await {
+                Err(error) => Err(error),
+                Ok(streamed) => Err(StreamError::EndedEarly(streamed.end)),
+            },
+        }
+    }
+
+    /// The stream is to end by itself once it has received everything before `end`.
+    pub fn stop_at(&self, end: Lsn) {
+        self.control.stop.store(end.as_u64().max(1), Ordering::Release);
+        self.control.changed.notify_one();
+    }
+
+    /// After the last byte received so far.
+    pub fn received(&self) -> Lsn {
+        Lsn::new(self.control.received.load(Ordering::Acquire))
+    }
+
+    /// Waits until the stream has ended, and its sink with it: by [`BackgroundStream::stop_at`], or by failing.
+    pub async fn join(mut self) -> Result<Streamed, StreamError> {
+        self.outcome().await
+    }
+
+    async fn outcome(&mut self) -> Result<Streamed, StreamError> {
+        let died = || StreamError::Thread("it ended unexpectedly".to_owned());
+        self.ended.take().ok_or_else(died)?.await.map_err(|_| died())?
+    }
+}
+
+impl Drop for BackgroundStream {
+    fn drop(&mut self) {
+        self.control.abandoned.store(true, Ordering::Release);
+        self.control.changed.notify_one();
+    }
+}

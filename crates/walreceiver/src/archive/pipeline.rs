@@ -119,7 +119,8 @@ impl Pipeline {
                 .map_err(ArchiveError::on("start a thread for", name))
         };
         let writer_thread = spawn("wal-writer", Shared::write_queued)?;
-        let mut pipeline = Self { shared: Arc::clone(&shared), writer_thread: Some(writer_thread), sync_thread: None };
+        let mut pipeline =
+            Self { shared: Arc::clone(&shared), writer_thread: Some(writer_thread), sync_thread: None };
         pipeline.sync_thread = Some(spawn("wal-sync", Shared::sync_requested)?);
         Ok(pipeline)
     }

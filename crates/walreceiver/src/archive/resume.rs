@@ -58,10 +58,7 @@ pub(crate) fn prove(
     size: SegmentSize,
     sync: bool,
 ) -> Result<ResumePoint, ResumeError> {
-    let expect = Expectations {
-        system_id: Some(system_id),
-        ..Expectations::new(size, history.clone())
-    };
+    let expect = Expectations { system_id: Some(system_id), ..Expectations::new(size, history.clone()) };
     let mut reader = SegmentReader::new(dir.clone(), size, history.clone());
     let fresh = Validator::new(start.lsn, expect.clone());
     let before = Lsn::new(start.lsn.as_u64().saturating_sub(u64::from(size.bytes())));

@@ -47,12 +47,7 @@ fn wal_of_messages(len: usize, message: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
 }
 
 fn files(disk: &SimDisk) -> SegmentFiles {
-    SegmentFiles {
-        disk: Arc::new(disk.clone()),
-        dir: DIR.into(),
-        timeline: TimelineId::FIRST,
-        size: size(),
-    }
+    SegmentFiles { disk: Arc::new(disk.clone()), dir: DIR.into(), timeline: TimelineId::FIRST, size: size() }
 }
 
 fn archive(disk: &SimDisk, proven: Lsn) -> (ArchiveWriter, Syncer) {
@@ -195,7 +190,10 @@ fn different_wal_where_durable_wal_is_proven_is_a_fork_and_changes_nothing() {
     let (mut writer, _) = archive(&disk, point.proven);
     let before = content(&disk);
     let error = writer.write(&other, true).unwrap_err();
-    assert!(matches!(error, ArchiveError::Fork { lsn, .. } if lsn > start() && lsn < point.proven), "{error}");
+    assert!(
+        matches!(error, ArchiveError::Fork { lsn, .. } if lsn > start() && lsn < point.proven),
+        "{error}"
+    );
     assert_eq!(content(&disk), before);
 }
 
@@ -252,7 +250,10 @@ fn a_directory_of_another_system_or_segment_size_is_refused() {
     let at = StreamingStart { timeline: TimelineId::FIRST, lsn: start().saturating_add(1 << 20) };
     let other = SystemId::new(78);
     let refused = resume::prove(&dir, at, &TimelineHistory::root(), other, size(), true).unwrap_err();
-    assert!(refused.to_string().contains("holds WAL of the system 77, but the server is system 78"), "{refused}");
+    assert!(
+        refused.to_string().contains("holds WAL of the system 77, but the server is system 78"),
+        "{refused}"
+    );
     let refused = resume::check_segment_size(&dir, SegmentSize::DEFAULT).unwrap_err();
     assert!(refused.to_string().contains("segments of 1MB"), "{refused}");
 }
@@ -281,10 +282,12 @@ async fn the_pipeline_keeps_order_whatever_the_sizes_and_modes() {
         let (writer, syncer) =
             ArchiveWriter::new(files(&disk), start(), start(), mode, Arc::new(|_: &Path| {}));
         let heard = Arc::new(Heard::default());
-        let pipeline = Pipeline::start(writer, syncer, mode, Arc::clone(&heard) as Arc<dyn Observer>).unwrap();
+        let pipeline =
+            Pipeline::start(writer, syncer, mode, Arc::clone(&heard) as Arc<dyn Observer>).unwrap();
         let mut rest = bytes::Bytes::from(stream.clone());
         for step in [100, 131_072, 40_000, 7, 300_000].into_iter().cycle() {
-            let mut chunk = Some(Chunk { bytes: rest.split_to(step.min(rest.len())), lagging: step > 50_000 });
+            let mut chunk =
+                Some(Chunk { bytes: rest.split_to(step.min(rest.len())), lagging: step > 50_000 });
             while let Some(offered) = chunk.take() {
                 chunk = pipeline.offer(offered).unwrap();
                 if chunk.is_some() {

@@ -91,8 +91,7 @@ impl ArchiveWriter {
         let partial = self.files.open_partial(segment)?;
         let mut state = self.unsynced.lock();
         state.new_names |= partial.is_new;
-        state.current =
-            Some(CurrentSegment { file: Arc::clone(&partial.file), path: partial.path.clone() });
+        state.current = Some(CurrentSegment { file: Arc::clone(&partial.file), path: partial.path.clone() });
         drop(state);
         self.current = Some(Open { segment, partial, initialised: 0 });
         Ok(())

@@ -84,7 +84,13 @@ pub(crate) struct ReceiveArguments {
     #[arg(short = 'v', long, action = ArgAction::Count)]
     pub(crate) verbose: u8,
     /// Compress finished segments: none, gzip[:LEVEL], lz4, or a gzip level
-    #[arg(short = 'Z', long, value_name = "METHOD[:DETAIL]", default_value = "none", hide_default_value = true)]
+    #[arg(
+        short = 'Z',
+        long,
+        value_name = "METHOD[:DETAIL]",
+        default_value = "none",
+        hide_default_value = true
+    )]
     pub(crate) compress: Compress,
     /// Create the slot and exit
     #[arg(long)]

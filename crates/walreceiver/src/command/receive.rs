@@ -118,4 +118,3 @@ fn prompt(arguments: &ConnectionArguments) -> PasswordPrompt {
         (false, false) => PasswordPrompt::IfNeeded,
     }
 }
-

@@ -45,7 +45,9 @@ pub enum ReceiverError {
     #[error("replication stream was terminated before stop point")]
     ServerShutdown,
     /// The server named a next timeline that cannot be.
-    #[error("server reported unexpected next timeline {timeline} starting at {start}, following timeline {after} at {at}")]
+    #[error(
+        "server reported unexpected next timeline {timeline} starting at {start}, following timeline {after} at {at}"
+    )]
     NextTimeline {
         /// What it named.
         timeline: TimelineId,

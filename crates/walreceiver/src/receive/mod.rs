@@ -44,11 +44,8 @@ pub async fn run(
     mut shutdown: watch::Receiver<bool>,
 ) -> Result<(), ReceiverError> {
     // Before anything is sent or written: a wrong directory is the commonest mistake.
-    OsDisk::new()
-        .read_dir(&options.dir)
-        .map_err(crate::archive::ArchiveError::on("open", &options.dir))?;
-    let mut client =
-        connect_prompting(&mut options.conninfo, Replication::Physical, options.prompt).await?;
+    OsDisk::new().read_dir(&options.dir).map_err(crate::archive::ArchiveError::on("open", &options.dir))?;
+    let mut client = connect_prompting(&mut options.conninfo, Replication::Physical, options.prompt).await?;
     let disk: Arc<dyn Disk> = Arc::new(disk_for(&mut client).await);
     let identity = Identity::ask(&mut client).await?;
     let dir = WalDir::new(&options.dir, Arc::clone(&disk));
@@ -60,7 +57,8 @@ pub async fn run(
     let publisher = Arc::new(Publisher::create(&dir, identity.system_id, identity.segment_size)?);
     let compressor = Compressor::start(disk, options.compress, options.sync)
         .map_err(crate::archive::ArchiveError::on("start a thread for", "compression"))?;
-    let session = Session { options: &options, dir, identity, publisher, compressor, shutdown: shutdown.clone() };
+    let session =
+        Session { options: &options, dir, identity, publisher, compressor, shutdown: shutdown.clone() };
     let mut backoff = Backoff::new();
     let mut connection = Some(client);
     loop {

@@ -66,14 +66,8 @@ impl Session<'_> {
         let mut acknowledged = Lsn::INVALID;
         loop {
             let history = self.history(&mut client, start.timeline).await?;
-            let point = resume::prove(
-                &self.dir,
-                start,
-                &history,
-                self.identity.system_id,
-                size,
-                self.options.sync,
-            )?;
+            let point =
+                resume::prove(&self.dir, start, &history, self.identity.system_id, size, self.options.sync)?;
             tracing::info!("starting log streaming at {} (timeline {})", start.lsn, start.timeline);
             let slot = self.options.slot.as_deref();
             let (received, next) = match client.start_physical(slot, start.lsn, start.timeline).await? {
@@ -84,7 +78,10 @@ impl Session<'_> {
                 StartOutcome::Streaming(stream) => {
                     match self.receive(stream, point, &history, acknowledged).await? {
                         (StreamEnd::Stopped(stream), received) => {
-                            tracing::info!("stopped log streaming at {received} (timeline {})", start.timeline);
+                            tracing::info!(
+                                "stopped log streaming at {received} (timeline {})",
+                                start.timeline
+                            );
                             // The archive is complete; how the server takes the farewell changes nothing.
                             if let Ok(Finished { client, .. }) = stream.finish().await {
                                 client.close().await;
@@ -152,7 +149,8 @@ impl Session<'_> {
             }
             (Ok((_, theirs)), None) => {
                 TimelineHistory::parse(timeline, &theirs)?;
-                durable_write(&**self.dir.disk(), &path, &theirs).map_err(ArchiveError::on("write", &path))?;
+                durable_write(&**self.dir.disk(), &path, &theirs)
+                    .map_err(ArchiveError::on("write", &path))?;
                 theirs.to_vec()
             }
             (_, Some(ours)) => ours,

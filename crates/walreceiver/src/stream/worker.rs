@@ -1,0 +1,261 @@
+//! The streaming thread.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use replication::client::{
+    Client, NextTimeline, Replication, SlotOptions, StartOutcome, StreamEvent, WalStream,
+};
+use replication::conninfo::ConnInfo;
+use replication::receiver::{FlushReports, ReceiverAction, ReceiverConfig, ReceiverMachine};
+use replication::stream::{PgTimestamp, StandbyStatus, WalData};
+use tokio::sync::oneshot;
+use wal::{Expectations, Lsn, SegmentSize, SystemId, TimelineHistory, TimelineId, Validator};
+
+use super::{Control, StreamError, StreamRequest, StreamSlot, Streamed};
+use crate::sink::WalSink;
+
+const SILENCE_LIMIT: Duration = Duration::from_secs(60);
+
+pub(super) struct Worker {
+    conninfo: ConnInfo,
+    request: StreamRequest,
+    sink: Box<dyn WalSink>,
+    control: Arc<Control>,
+    /// Sent once streaming has begun.
+    begun: Option<oneshot::Sender<()>>,
+}
+
+/// One timeline's stream, as far as it concerns the sink.
+struct Segments {
+    timeline: TimelineId,
+    size: SegmentSize,
+    /// After the last byte given to the sink.
+    position: Lsn,
+    /// The sink has a segment open.
+    open: bool,
+}
+
+enum Ended {
+    Stopped,
+    Timeline,
+}
+
+impl Worker {
+    pub(super) fn new(
+        conninfo: ConnInfo,
+        request: StreamRequest,
+        sink: Box<dyn WalSink>,
+        control: Arc<Control>,
+        begun: oneshot::Sender<()>,
+    ) -> Self {
+        Self { conninfo, request, sink, control, begun: Some(begun) }
+    }
+
+    pub(super) fn run(mut self) -> Result<Streamed, StreamError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| StreamError::Thread(error.to_string()))?;
+        runtime.block_on(self.stream())
+    }
+
+    async fn stream(&mut self) -> Result<Streamed, StreamError> {
+        let mut client = Client::connect(&self.conninfo, Replication::Physical).await?;
+        let slot = self.make_slot(&mut client).await?;
+        let server = client.identify_system().await?;
+        if let Some(expected) = self.request.system_id.filter(|&expected| expected != server.system_id) {
+            return Err(StreamError::OtherSystem { found: server.system_id, expected });
+        }
+        let size = client.wal_segment_size().await?;
+        let mut at = NextTimeline { timeline: self.request.timeline, start: self.request.start };
+        loop {
+            let history = self.history(&mut client, at.timeline).await?;
+            let start = size.floor(at.start);
+            let outcome = client.start_physical(slot.as_deref(), start, at.timeline).await?;
+            if let Some(begun) = self.begun.take() {
+                let _ = begun.send(());
+            }
+            match outcome {
+                StartOutcome::TimelineEnded { client: back, next } => (client, at) = (back, next),
+                StartOutcome::Streaming(mut stream) => {
+                    let mut segments = Segments { timeline: at.timeline, size, position: start, open: false };
+                    let validator = validator(start, size, history, server.system_id);
+                    let ended = self.receive(&mut stream, &mut segments, validator, slot.is_some()).await?;
+                    let finished = stream.finish().await;
+                    if matches!(ended, Ended::Stopped) {
+                        if let Ok(finished) = finished {
+                            finished.client.close().await; // a temporary slot goes with it
+                        }
+                        return Ok(Streamed { timeline: segments.timeline, end: segments.position });
+                    }
+                    let finished = finished?;
+                    let next = finished
+                        .next
+                        .filter(|next| next.timeline > segments.timeline && next.start <= segments.position);
+                    at = next.ok_or(StreamError::EndedEarly(segments.position))?;
+                    client = finished.client;
+                }
+            }
+        }
+    }
+
+    async fn make_slot(&self, client: &mut Client) -> Result<Option<String>, StreamError> {
+        let options = |temporary| SlotOptions { temporary, reserve_wal: true };
+        Ok(match &self.request.slot {
+            StreamSlot::None => None,
+            StreamSlot::Existing(name) => Some(name.clone()),
+            StreamSlot::Create(name) => {
+                client.create_physical_slot(name, options(false)).await?;
+                Some(name.clone())
+            }
+            StreamSlot::Temporary { prefix } => {
+                let name = format!("{prefix}_{}", client.backend_pid().unwrap_or_default());
+                client.create_physical_slot(&name, options(true)).await?;
+                Some(name)
+            }
+        })
+    }
+
+    async fn history(
+        &mut self,
+        client: &mut Client,
+        timeline: TimelineId,
+    ) -> Result<TimelineHistory, StreamError> {
+        if timeline == TimelineId::FIRST {
+            return Ok(TimelineHistory::root());
+        }
+        let (_, content) = client.timeline_history(timeline).await?;
+        let history = TimelineHistory::parse(timeline, &content)?;
+        self.sink.history(timeline, &content)?;
+        Ok(history)
+    }
+
+    /// Receives until there is enough, or the timeline ends; the segment under way is ended either way.
+    async fn receive(
+        &mut self,
+        stream: &mut WalStream,
+        segments: &mut Segments,
+        mut validator: Validator,
+        has_slot: bool,
+    ) -> Result<Ended, StreamError> {
+        let mut machine = ReceiverMachine::new(self.config(segments.position, has_slot), Instant::now());
+        loop {
+            if self.control.abandoned.load(Ordering::Acquire) {
+                return Err(StreamError::EndedEarly(segments.position));
+            }
+            let stop = self.control.stop.load(Ordering::Acquire);
+            if stop != 0 && segments.position.as_u64() >= stop {
+                machine.stop();
+            }
+            while let Some(action) = machine.poll(Instant::now()) {
+                match action {
+                    ReceiverAction::SendStatus(status) => {
+                        stream.send_status(&StandbyStatus { time: PgTimestamp::now(), ..status }).await?;
+                    }
+                    ReceiverAction::GiveUp => return Err(StreamError::Silent(SILENCE_LIMIT.as_secs())),
+                    // Out of turn only at the end: a segment in a tar file cannot be made durable before.
+                    ReceiverAction::Sync if machine.is_finishing() => {
+                        segments.end(&mut *self.sink)?;
+                        self.sink.finish()?;
+                        machine.flushed(segments.position);
+                    }
+                    ReceiverAction::Sync => {}
+                    ReceiverAction::EndCopy => {
+                        segments.end(&mut *self.sink)?;
+                        self.sink.finish()?;
+                        return Ok(Ended::Stopped);
+                    }
+                }
+            }
+            match self.next(stream, &machine).await? {
+                None => {}
+                Some(StreamEvent::Keepalive(keepalive)) => machine.keepalive(keepalive, Instant::now()),
+                Some(StreamEvent::Wal(WalData { start, server_end, data, .. })) => {
+                    if machine.wal(start, data.len(), server_end, Instant::now())? {
+                        validator.feed(&data)?;
+                        if let Some(durable) = segments.write(&mut *self.sink, &data)? {
+                            machine.flushed(durable);
+                        }
+                        machine.written(segments.position);
+                        self.control.received.store(segments.position.as_u64(), Ordering::Release);
+                    }
+                }
+                Some(StreamEvent::TimelineEnd) => {
+                    segments.end(&mut *self.sink)?;
+                    return Ok(Ended::Timeline);
+                }
+                Some(StreamEvent::ServerShutdown) => return Err(StreamError::EndedEarly(segments.position)),
+            }
+        }
+    }
+
+    fn config(&self, start: Lsn, has_slot: bool) -> ReceiverConfig {
+        ReceiverConfig {
+            start,
+            already_durable: start,
+            flush_reports: if has_slot { FlushReports::Regularly } else { FlushReports::Never },
+            status_interval: Some(self.request.status_interval).filter(|interval| !interval.is_zero()),
+            silence_limit: Some(SILENCE_LIMIT),
+            end_position: None,
+        }
+    }
+
+    /// Waits for the server, the machine's clock, or the owner.
+    async fn next(
+        &self,
+        stream: &mut WalStream,
+        machine: &ReceiverMachine,
+    ) -> Result<Option<StreamEvent>, StreamError> {
+        let timer = async {
+            match machine.next_timeout() {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.control.changed.notified() => Ok(None),
+            event = stream.next() => Ok(Some(event?)),
+            () = timer => Ok(None),
+        }
+    }
+}
+
+fn validator(start: Lsn, size: SegmentSize, history: TimelineHistory, system_id: SystemId) -> Validator {
+    Validator::new(start, Expectations { system_id: Some(system_id), ..Expectations::new(size, history) })
+}
+
+impl Segments {
+    /// Gives `bytes` to the sink, segment by segment; the end of the last one that this finished.
+    fn write(&mut self, sink: &mut dyn WalSink, mut bytes: &[u8]) -> Result<Option<Lsn>, StreamError> {
+        let mut finished = None;
+        while !bytes.is_empty() {
+            if !self.open {
+                sink.begin(self.timeline, self.size.segment_of(self.position), self.size)?;
+                self.open = true;
+            }
+            let offset = self.size.offset_of(self.position);
+            let room = (self.size.bytes() - offset) as usize;
+            let (part, rest) = bytes.split_at(room.min(bytes.len()));
+            sink.write(offset, part)?;
+            self.position = self.position.saturating_add(part.len() as u64);
+            if part.len() == room {
+                sink.end(self.size.bytes())?;
+                self.open = false;
+                finished = Some(self.position);
+            }
+            bytes = rest;
+        }
+        Ok(finished)
+    }
+
+    /// Ends the segment under way, if there is one.
+    fn end(&mut self, sink: &mut dyn WalSink) -> Result<(), StreamError> {
+        if std::mem::replace(&mut self.open, false) {
+            sink.end(self.size.offset_of(self.position))?;
+        }
+        Ok(())
+    }
+}
