@@ -135,9 +135,8 @@ impl SenderMachine {
             return Action::Finish(finish.clone());
         }
         let silence = now.saturating_duration_since(self.last_heard);
-        if self.config.timeout.is_some_and(|timeout| silence >= timeout) {
-            self.close(CloseReason::Timeout);
-            return Action::Finish(Finish::Close(CloseReason::Timeout));
+        if let Some(action) = self.too_silent(silence) {
+            return action;
         }
         if let Some(action) = self.copy_done() {
             return action;
@@ -158,6 +157,24 @@ impl SenderMachine {
             }
         }
         Action::Wait(self.patience(silence))
+    }
+
+    /// What to do while the socket does not take the rest of the last message: wait, or give up.
+    pub fn next_while_sending(&mut self, now: Instant) -> Action {
+        if let Some(finish) = &self.finish {
+            return Action::Finish(finish.clone());
+        }
+        let silence = now.saturating_duration_since(self.last_heard);
+        let patience = self.config.timeout.map(|timeout| timeout.saturating_sub(silence));
+        self.too_silent(silence).unwrap_or(Action::Wait(patience))
+    }
+
+    fn too_silent(&mut self, silence: Duration) -> Option<Action> {
+        if self.config.timeout.is_none_or(|timeout| silence < timeout) {
+            return None;
+        }
+        self.close(CloseReason::Timeout);
+        Some(Action::Finish(Finish::Close(CloseReason::Timeout)))
     }
 
     /// The end of the copy, if one side or the timeline wants it.

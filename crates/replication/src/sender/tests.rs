@@ -125,6 +125,19 @@ fn a_busy_follower_is_asked_before_more_wal_is_sent() {
 }
 
 #[test]
+fn a_follower_that_takes_nothing_is_dropped_too() {
+    let mut follower = Follower::at(SEGMENT, 2 * SEGMENT);
+    assert!(matches!(follower.next(), Action::Send(_)));
+    follower.pass(40);
+    assert_eq!(follower.machine.next_while_sending(follower.now), wait(20));
+    follower.report(SEGMENT, 0, true);
+    assert_eq!(follower.machine.next_while_sending(follower.now), wait(60));
+    follower.pass(60);
+    let dropped = Action::Finish(Finish::Close(CloseReason::Timeout));
+    assert_eq!(follower.machine.next_while_sending(follower.now), dropped);
+}
+
+#[test]
 fn without_a_timeout_nobody_is_asked() {
     let config = SenderConfig { timeout: None, ..SenderConfig::default() };
     let now = Instant::now();

@@ -1,0 +1,71 @@
+//! Serving followers: the listening sockets, a thread per connection, the commands, and the stream.
+//!
+//! Every connection has a thread with a small runtime of its own, so that a follower that reads old WAL from a slow
+//! disk holds up nobody else, and several use several cores. What they share is [`Shared`].
+
+mod answers;
+mod connection;
+mod listener;
+mod run;
+mod slots;
+mod socket;
+mod standing;
+mod stream;
+mod wal_feed;
+mod wire;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use replication::server::ServerConfig;
+use tokio::sync::watch;
+
+use crate::settings::Settings;
+use crate::source::Source;
+
+pub use listener::{ListenError, ListenOptions, Listeners};
+pub use run::{ServeError, Server, ServerOptions};
+
+/// Whether to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    Serving,
+    /// Followers get what is durable now, and are let go.
+    Draining,
+}
+
+/// What all connections share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) source: Source,
+    pub(crate) slots: slots::SlotKeeper,
+    /// For clients of this host and for others, who may have to use TLS.
+    pub(crate) handshake_local: ServerConfig,
+    pub(crate) handshake_remote: ServerConfig,
+    pub(crate) phase: watch::Receiver<Phase>,
+    pub(crate) port: u16,
+    /// Clients that were let in and count against `max_wal_senders`.
+    senders: AtomicUsize,
+}
+
+/// One client's place among `max_wal_senders`.
+#[derive(Debug)]
+pub(crate) struct SenderPlace(Arc<Shared>);
+
+impl Shared {
+    /// A place, if there is one left.
+    pub(crate) fn take_place(self: &Arc<Self>) -> Option<SenderPlace> {
+        let most = self.settings.max_wal_senders;
+        self.senders
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| (taken < most).then_some(taken + 1))
+            .ok()
+            .map(|_| SenderPlace(self.clone()))
+    }
+}
+
+impl Drop for SenderPlace {
+    fn drop(&mut self) {
+        self.0.senders.fetch_sub(1, Ordering::AcqRel);
+    }
+}

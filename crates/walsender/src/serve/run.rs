@@ -1,0 +1,188 @@
+//! The server as a whole: accepts, counts, and lets everybody go at the end.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+use std::{io, thread};
+
+use replication::server::{PasswordFile, PasswordFileError, ServerConfig};
+use replication::tls::{TlsError, server_tls};
+use replication::waldir::Slots;
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info, warn};
+
+use super::connection::{ConnectionError, Peer, serve};
+use super::slots::SlotKeeper;
+use super::socket::Socket;
+use super::{ListenError, ListenOptions, Listeners, Phase, Shared};
+use crate::settings::Settings;
+use crate::source::{Source, SourceError};
+
+/// Connections beyond `max_wal_senders` that may be in the middle of logging in.
+const LOGGING_IN: usize = 64;
+/// How long to wait when the system has no more files or threads.
+const OUT_OF_RESOURCES: Duration = Duration::from_millis(100);
+
+/// What to serve, where, and how.
+#[derive(Debug, Clone)]
+pub struct ServerOptions {
+    /// The WAL directory.
+    pub directory: PathBuf,
+    /// Where to listen.
+    pub listen: ListenOptions,
+    /// Everything else.
+    pub settings: Settings,
+}
+
+/// Why the server does not start, or stops.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The directory cannot be served.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// Nobody could connect.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The certificate or key is of no use.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The password file is of no use.
+    #[error(transparent)]
+    Passwords(#[from] PasswordFileError),
+    /// A certificate without a key, or the other way round.
+    #[error("a certificate and its key are needed together (--cert and --key)")]
+    HalfTls,
+    /// No thread can be started.
+    #[error("could not start a thread: {0}")]
+    Thread(io::Error),
+}
+
+/// A server that is bound and ready to serve.
+#[derive(Debug)]
+pub struct Server {
+    listeners: Listeners,
+    shared: Arc<Shared>,
+    phase: watch::Sender<Phase>,
+}
+
+impl Server {
+    /// Looks at the directory and binds the sockets. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// Everything that can be wrong with the options.
+    pub fn start(options: ServerOptions) -> Result<Self, ServeError> {
+        let ServerOptions { directory, listen, settings } = options;
+        let tls = match (&settings.ssl_cert_file, &settings.ssl_key_file) {
+            (Some(certificate), Some(key)) => Some(server_tls(certificate, key)?),
+            (None, None) => None,
+            _ => return Err(ServeError::HalfTls),
+        };
+        let passwords = settings.password_file.as_deref().map(PasswordFile::load).transpose()?;
+        let secure = tls.is_some() && passwords.is_some();
+        let local = ServerConfig {
+            tls,
+            require_tls: false,
+            passwords,
+            authentication_timeout: settings.authentication_timeout,
+        };
+        // Where TLS is configured, others than this host must use it.
+        let remote = ServerConfig { require_tls: local.tls.is_some(), ..local.clone() };
+        let listen = ListenOptions {
+            allow_remote: listen.allow_remote || secure,
+            open_unix_socket: local.passwords.is_some(),
+            ..listen
+        };
+        let source = Source::watch(directory)?;
+        let listeners = Listeners::bind(&listen)?;
+        let (phase, receiver) = watch::channel(Phase::Serving);
+        let slots = SlotKeeper::new(Slots::new(source.dir().clone()), settings.max_replication_slots);
+        let shared = Arc::new(Shared {
+            settings,
+            source,
+            slots,
+            handshake_local: local,
+            handshake_remote: remote,
+            phase: receiver,
+            port: listeners.port(),
+            senders: AtomicUsize::new(0),
+        });
+        Ok(Self { listeners, shared, phase })
+    }
+
+    /// The port that clients connect to.
+    pub const fn port(&self) -> u16 {
+        self.listeners.port()
+    }
+
+    /// Serves until `stop` is ready, and then until every follower has what is durable, or is given up.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let Self { listeners, shared, phase } = self;
+        // Every connection holds a sender; when all are gone, so are the connections.
+        let (guard, mut done) = mpsc::channel::<()>(1);
+        let connections = Arc::new(());
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            let (socket, peer) = tokio::select! {
+                () = &mut stop => break,
+                client = listeners.accept() => match client {
+                    Ok(client) => client,
+                    Err(error) => {
+                        warn!(%error, "could not accept a connection");
+                        tokio::time::sleep(OUT_OF_RESOURCES).await;
+                        continue;
+                    }
+                },
+            };
+            let most = shared.settings.max_wal_senders + LOGGING_IN;
+            if Arc::strong_count(&connections) > most {
+                warn!(peer = %peer.address, "too many connections are logging in; closing this one");
+                continue;
+            }
+            let ticket = (guard.clone(), connections.clone());
+            if let Err(error) = spawn(shared.clone(), socket, peer, ticket) {
+                error!(%error, "could not start a thread for a connection");
+                tokio::time::sleep(OUT_OF_RESOURCES).await;
+            }
+        }
+        drop(listeners);
+        info!(connections = Arc::strong_count(&connections) - 1, "shutting down: letting followers go");
+        phase.send_replace(Phase::Draining);
+        drop(guard);
+        let _all_gone = done.recv().await;
+    }
+}
+
+/// Serves one client in a thread of its own. `ticket` lives as long as it does.
+fn spawn(
+    shared: Arc<Shared>,
+    socket: Socket,
+    peer: Peer,
+    ticket: (mpsc::Sender<()>, Arc<()>),
+) -> io::Result<()> {
+    let socket = socket.into_std()?;
+    thread::Builder::new().name("walsender".to_owned()).spawn(move || {
+        let _ticket = ticket;
+        let id = rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
+        let address = peer.address.clone();
+        let result = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .and_then(|runtime| {
+                let socket = {
+                    let _entered = runtime.enter();
+                    Socket::from_std(socket)?
+                };
+                Ok(runtime.block_on(serve(shared, socket, peer, id)))
+            })
+            .unwrap_or_else(|error| Err(error.into()));
+        match result {
+            Ok(()) => info!(peer = %address, "disconnected"),
+            Err(ConnectionError::Handshake(error)) => {
+                warn!(peer = %address, "connection not authorized: {error}")
+            }
+            Err(error) => warn!(peer = %address, "connection lost: {error}"),
+        }
+    })?;
+    Ok(())
+}

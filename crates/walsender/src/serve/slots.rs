@@ -1,0 +1,192 @@
+//! The slots of the directory: the lasting ones in its files, the temporary ones in this process.
+//!
+//! Temporary slots end with their connection or this process and need no file. Both kinds share one space of names.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use replication::command::validate_slot_name;
+use replication::error::{ServerError, SqlState};
+use replication::waldir::{Slot, SlotError, SlotInfo, SlotName, Slots};
+use wal::{Lsn, TimelineId};
+
+/// All slots of the directory.
+#[derive(Debug)]
+pub(crate) struct SlotKeeper {
+    lasting: Slots,
+    temporary: Mutex<HashMap<String, SlotInfo>>,
+    most: usize,
+}
+
+/// The temporary slots of one connection: gone when this is dropped.
+#[derive(Debug)]
+pub(super) struct TemporarySlots {
+    keeper: Arc<super::Shared>,
+    names: Vec<String>,
+}
+
+/// A slot in use by a stream.
+#[derive(Debug)]
+pub(super) enum SlotInUse {
+    Lasting(Slot),
+    Temporary(Arc<super::Shared>, String),
+}
+
+impl SlotKeeper {
+    pub(crate) fn new(lasting: Slots, most: usize) -> Self {
+        Self { lasting, temporary: Mutex::default(), most }
+    }
+
+    fn temporary(&self) -> MutexGuard<'_, HashMap<String, SlotInfo>> {
+        self.temporary.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where a slot stands; `None` if there is none of this name.
+    pub(super) fn read(&self, name: &str) -> Result<Option<SlotInfo>, ServerError> {
+        if let Some(info) = self.temporary().get(name) {
+            return Ok(Some(*info));
+        }
+        match SlotName::new(name) {
+            Some(name) => self.lasting.read(&name).map_err(|error| answer(&error)),
+            None => Ok(None),
+        }
+    }
+
+    /// Makes a slot that lasts.
+    pub(super) fn create(&self, name: &str, info: SlotInfo) -> Result<(), ServerError> {
+        let name = self.new_name(name)?;
+        self.lasting.create(&name, info).map(drop).map_err(|error| answer(&error))
+    }
+
+    /// Checks that a slot of this name can be made.
+    fn new_name(&self, name: &str) -> Result<SlotName, ServerError> {
+        validate_slot_name(name)?;
+        let slot = SlotName::new(name).ok_or_else(|| missing(name))?;
+        let lasting = self.lasting.list().map_err(|error| answer(&error))?;
+        let temporary = self.temporary();
+        if lasting.contains(&slot) || temporary.contains_key(name) {
+            return Err(answer(&SlotError::Exists(slot)));
+        }
+        if lasting.len() + temporary.len() >= self.most {
+            let error = ServerError::error(
+                SqlState::CONFIGURATION_LIMIT_EXCEEDED,
+                "all replication slots are in use",
+            );
+            return Err(error.hint("Free one or increase max_replication_slots."));
+        }
+        Ok(slot)
+    }
+
+    /// Removes a slot that nobody uses.
+    pub(super) fn drop(&self, name: &str) -> Result<(), ServerError> {
+        let slot = SlotName::new(name).ok_or_else(|| missing(name))?;
+        if self.temporary().contains_key(name) {
+            return Err(answer(&SlotError::Active(slot)));
+        }
+        self.lasting.drop(&slot).map_err(|error| answer(&error))
+    }
+
+    /// Whether somebody uses the slot.
+    pub(super) fn is_active(&self, name: &str) -> bool {
+        self.temporary().contains_key(name)
+            || SlotName::new(name).is_some_and(|name| self.lasting.is_active(&name).unwrap_or(false))
+    }
+}
+
+impl TemporarySlots {
+    pub(super) const fn new(keeper: Arc<super::Shared>) -> Self {
+        Self { keeper, names: Vec::new() }
+    }
+
+    pub(super) fn create(&mut self, name: &str, info: SlotInfo) -> Result<(), ServerError> {
+        self.keeper.slots.new_name(name)?;
+        self.keeper.slots.temporary().insert(name.to_owned(), info);
+        self.names.push(name.to_owned());
+        Ok(())
+    }
+
+    /// Whether `name` is one of these; it then is one no more.
+    pub(super) fn drop_one(&mut self, name: &str) -> bool {
+        let before = self.names.len();
+        self.names.retain(|own| own != name);
+        let mine = self.names.len() < before;
+        if mine {
+            self.keeper.slots.temporary().remove(name);
+        }
+        mine
+    }
+
+    /// Ends all of them: any error on their connection does that, as in PostgreSQL.
+    pub(super) fn clear(&mut self) {
+        let mut temporary = self.keeper.slots.temporary();
+        for name in self.names.drain(..) {
+            temporary.remove(&name);
+        }
+    }
+
+    /// Takes a slot into use: one of these, or a lasting one.
+    pub(super) fn acquire(&self, name: &str) -> Result<SlotInUse, ServerError> {
+        let keeper = &self.keeper;
+        if self.names.iter().any(|own| own == name) {
+            return Ok(SlotInUse::Temporary(keeper.clone(), name.to_owned()));
+        }
+        let slot = SlotName::new(name).ok_or_else(|| missing(name))?;
+        if keeper.slots.temporary().contains_key(name) {
+            return Err(answer(&SlotError::Active(slot)));
+        }
+        keeper.slots.lasting.acquire(&slot).map(SlotInUse::Lasting).map_err(|error| answer(&error))
+    }
+}
+
+impl Drop for TemporarySlots {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+impl SlotInUse {
+    /// The slot's name.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Lasting(slot) => slot.name().as_str(),
+            Self::Temporary(_, name) => name,
+        }
+    }
+
+    /// Moves the slot to what the follower says is durable with it.
+    pub(super) fn advance(&mut self, flush: Lsn, timeline: TimelineId) -> Result<(), SlotError> {
+        match self {
+            Self::Lasting(slot) => slot.advance(flush, timeline, Instant::now()),
+            Self::Temporary(keeper, name) => {
+                if let Some(info) = keeper.slots.temporary().get_mut(name.as_str()) {
+                    *info = SlotInfo::at(flush, timeline);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes down what has not been yet.
+    pub(super) fn flush(&mut self) -> Result<(), SlotError> {
+        match self {
+            Self::Lasting(slot) => slot.flush(),
+            Self::Temporary(..) => Ok(()),
+        }
+    }
+}
+
+fn missing(name: &str) -> ServerError {
+    ServerError::error(SqlState::UNDEFINED_OBJECT, format!("replication slot \"{name}\" does not exist"))
+}
+
+/// What a client is told.
+fn answer(error: &SlotError) -> ServerError {
+    let code = match error {
+        SlotError::Exists(_) => SqlState::DUPLICATE_OBJECT,
+        SlotError::Missing(_) => SqlState::UNDEFINED_OBJECT,
+        SlotError::Active(_) => SqlState::OBJECT_IN_USE,
+        SlotError::Damaged(_) | SlotError::Io { .. } => SqlState::INTERNAL_ERROR,
+    };
+    ServerError::error(code, error.to_string())
+}

@@ -1,0 +1,97 @@
+//! What others see of a follower: its entry in the directory's table, its slot, and the log.
+
+use std::time::{Duration, Instant};
+
+use replication::sender::{FollowerState as State, Positions, SenderMachine};
+use replication::waldir::{Follower, FollowerEntry, FollowerState, UnixMicros, WalDir};
+use tracing::{debug, info, warn};
+use wal::{Lsn, TimelineId};
+
+use super::connection::Peer;
+use super::slots::SlotInUse;
+
+/// How stale the table may be while a follower catches up.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// A follower's standing.
+#[derive(Debug)]
+pub(super) struct Standing {
+    peer: String,
+    timeline: TimelineId,
+    entry: Option<FollowerEntry>,
+    slot: Option<SlotInUse>,
+    state: Option<State>,
+    reported_at: Option<Instant>,
+}
+
+impl Standing {
+    /// Enters a follower that begins to stream. Where the table cannot be written it is served all the same.
+    pub(super) fn register(
+        dir: &WalDir,
+        peer: &Peer,
+        slot: Option<SlotInUse>,
+        timeline: TimelineId,
+        start: Lsn,
+    ) -> Self {
+        let slot_name = slot.as_ref().map_or("", SlotInUse::name);
+        let mut follower = Follower::new(&peer.application_name, &peer.address, slot_name);
+        follower.timeline = timeline;
+        follower.sent = start;
+        let entry = FollowerEntry::register(dir, follower)
+            .inspect_err(
+                |error| warn!(peer = %peer.address, %error, "could not enter the follower in the table"),
+            )
+            .ok();
+        Self { peer: peer.address.clone(), timeline, entry, slot, state: None, reported_at: None }
+    }
+
+    /// Passes on what the follower said, and how far it is. `last` when it goes.
+    pub(super) fn report(&mut self, machine: &mut SenderMachine, last: bool) {
+        let status = machine.take_status();
+        let (positions, state) = (*machine.positions(), machine.state());
+        if let Some(status) = &status {
+            debug!(peer = %self.peer, write = %status.write, flush = %status.flush, apply = %status.apply, "status");
+            self.move_slot(status.flush);
+        }
+        if last && let Some(Err(error)) = self.slot.as_mut().map(SlotInUse::flush) {
+            warn!(peer = %self.peer, %error, "could not write down the slot's position");
+        }
+        let now = Instant::now();
+        let is_due = self.reported_at.is_none_or(|at| now.duration_since(at) >= INTERVAL);
+        if status.is_some() || self.state != Some(state) || is_due || last {
+            self.reported_at = Some(now);
+            self.enter(&positions, state, status.is_some());
+        }
+        if self.state.replace(state) != Some(state) {
+            info!(peer = %self.peer, timeline = %self.timeline, sent = %positions.sent, state = state.as_str(),
+                "follower state");
+        }
+    }
+
+    fn move_slot(&mut self, flush: Lsn) {
+        if let Some(slot) = &mut self.slot
+            && flush.is_valid()
+            && let Err(error) = slot.advance(flush, self.timeline)
+        {
+            warn!(peer = %self.peer, %error, "could not write down the slot's position");
+        }
+    }
+
+    fn enter(&self, positions: &Positions, state: State, replied: bool) {
+        let Some(entry) = &self.entry else { return };
+        entry.update(|follower| {
+            follower.state = match state {
+                State::CatchUp => FollowerState::Catchup,
+                State::Streaming => FollowerState::Streaming,
+                State::Stopping => FollowerState::Stopping,
+            };
+            follower.sent = positions.sent;
+            follower.write = positions.write;
+            follower.flush = positions.flush;
+            follower.apply = positions.apply;
+            if replied {
+                follower.last_reply_at = Some(UnixMicros::now());
+            }
+        });
+    }
+}

@@ -1,0 +1,109 @@
+//! The `pg_wal` of a running PostgreSQL server, which tells nobody what it has flushed.
+//!
+//! Two things are certain. A server begins to write a segment only after it has synced the one before it
+//! (`XLogWrite`, and `XLogWalRcvWrite` on a standby), so a segment is durable when the next one holds a page of its
+//! own. And `pg_control` names a checkpoint only after its record is durable.
+
+use std::path::Path;
+use std::{fs, io};
+
+use replication::waldir::{ControlFile, SegmentReader, WalDir, WalDirError};
+use wal::page::{LONG_HEADER, PageHeader};
+use wal::{Expectations, Lsn, SegmentNo, TimelineHistory, TimelineId, Validator};
+
+/// What is certainly durable in a running server's directory.
+pub(super) struct CertainlyDurable {
+    pub(super) history: TimelineHistory,
+    pub(super) flush: Lsn,
+}
+
+/// Whether this is a server's `pg_wal` and the server runs: its `postmaster.pid` names a living process.
+pub(super) fn is_running(dir: &Path) -> bool {
+    // An archive may lie in a data directory too.
+    let is_pg_wal = fs::canonicalize(dir.join("../pg_wal"))
+        .is_ok_and(|wal| fs::canonicalize(dir).is_ok_and(|dir| dir == wal));
+    if !is_pg_wal {
+        return false;
+    }
+    let Ok(text) = fs::read_to_string(dir.join("..").join("postmaster.pid")) else { return false };
+    let pid = text.lines().next().and_then(|line| line.trim().trim_start_matches('-').parse::<i32>().ok());
+    let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) else { return false };
+    match rustix::process::test_kill_process(pid) {
+        Ok(()) => true,
+        Err(error) => io::Error::from(error).kind() == io::ErrorKind::PermissionDenied,
+    }
+}
+
+/// Looks for the end of what is certainly durable, from the latest checkpoint on.
+pub(super) fn look(dir: &WalDir, control: &ControlFile) -> Result<CertainlyDurable, WalDirError> {
+    let size = control.segment_size;
+    let newest = dir.list(size)?.histories.last().copied().unwrap_or(TimelineId::FIRST);
+    let history = dir.history(newest.max(control.timeline))?;
+    let mut reader = SegmentReader::new(dir.clone(), size, history.clone());
+    let timeline = history.timeline();
+    // A promotion syncs the copy of the segment it happens in before it writes the history file.
+    let mut flush = history.entries().last().map_or(Lsn::INVALID, |entry| entry.switch_point);
+    let mut next = size.segment_of(flush).next();
+    if control.timeline == timeline {
+        flush = flush.max(checkpoint_end(&mut reader, control)?);
+        next = size.segment_of(flush).next();
+    }
+    while begins(&mut reader, timeline, next, size.start_of(next), control)? {
+        flush = flush.max(size.start_of(next));
+        next = next.next();
+    }
+    Ok(CertainlyDurable { history, flush })
+}
+
+/// Whether the file of `segment` holds a first page of its own, and not what it held before it was recycled.
+fn begins(
+    reader: &mut SegmentReader,
+    timeline: TimelineId,
+    segment: SegmentNo,
+    start: Lsn,
+    control: &ControlFile,
+) -> Result<bool, WalDirError> {
+    debug_assert_eq!(control.segment_size.segment_of(start), segment);
+    let mut head = [0; LONG_HEADER];
+    match reader.read_exact_at(timeline, start, &mut head) {
+        Ok(()) => {}
+        Err(WalDirError::MissingSegment { .. } | WalDirError::ShortSegment { .. }) => return Ok(false),
+        Err(error) => return Err(error),
+    }
+    let header = PageHeader::decode(&head).ok();
+    Ok(header.is_some_and(|header| {
+        header.page_addr == start && header.long.is_some_and(|long| long.system_id == control.system_id)
+    }))
+}
+
+/// The end of the latest checkpoint's record; its beginning should the record not be readable.
+fn checkpoint_end(reader: &mut SegmentReader, control: &ControlFile) -> Result<Lsn, WalDirError> {
+    let size = control.segment_size;
+    let mut position = size.floor(control.checkpoint);
+    let expectations = Expectations {
+        system_id: Some(control.system_id),
+        ..Expectations::new(size, reader.history().clone())
+    };
+    let mut validator = Validator::new(position, expectations);
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        // In bulk up to the record, and then in small steps, so as to stop at its end.
+        let left = control.checkpoint.bytes_since(position);
+        let wanted = if left > 0 { left.min(buffer.len() as u64) as usize } else { 8 };
+        let (bytes, _) = buffer.split_at_mut(wanted);
+        match reader.read_exact_at(control.timeline, position, bytes) {
+            Ok(()) => {}
+            Err(WalDirError::MissingSegment { .. } | WalDirError::ShortSegment { .. }) => {
+                return Ok(control.checkpoint);
+            }
+            Err(error) => return Err(error),
+        }
+        if validator.feed(bytes).is_err() {
+            return Ok(control.checkpoint);
+        }
+        position = position.saturating_add(wanted as u64);
+        if validator.last_record().is_some_and(|last| last >= control.checkpoint) {
+            return Ok(validator.record_end());
+        }
+    }
+}
