@@ -1,11 +1,12 @@
-//! Validates consecutive segment files and says how fast: `validate [--structure] [--repeat N] SEGMENT...`
+//! Validates consecutive segment files and says how fast:
+//! `validate [--structure] [--repeat N] [--history TIMELINE FILE] SEGMENT...`
 //!
 //! Files are read into memory first, so that the figure is the validator's own, on one core.
 
 use std::time::Instant;
 
 use wal::page::PageHeader;
-use wal::{Expectations, SegmentSize, TimelineHistory, Validator};
+use wal::{Expectations, SegmentSize, TimelineHistory, TimelineId, Validator};
 
 fn main() {
     if let Err(error) = run() {
@@ -17,11 +18,17 @@ fn main() {
 fn run() -> Result<(), Box<dyn std::error::Error>> {
     let mut structure = false;
     let mut repeat = 1_u32;
+    let mut history = None;
     let mut files = Vec::new();
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--structure" => structure = true,
+            "--history" => {
+                let timeline = TimelineId::new(args.next().ok_or("--history needs a timeline")?.parse()?);
+                let file = args.next().ok_or("--history needs a file")?;
+                history = Some(TimelineHistory::parse(timeline, &std::fs::read(file)?)?);
+            }
             "--repeat" => repeat = args.next().ok_or("--repeat needs a number")?.parse()?,
             _ => files.push(arg),
         }
@@ -32,7 +39,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     let segment_size = header.long.ok_or("the first page has no long header")?.segment_size;
     let mut expect = Expectations::new(
         SegmentSize::new(u64::from(segment_size))?,
-        TimelineHistory::without_ancestors(header.timeline),
+        history.unwrap_or(TimelineHistory::without_ancestors(header.timeline)),
     );
     expect.structure = structure;
     let bytes: usize = segments.iter().map(Vec::len).sum();
