@@ -1,18 +1,16 @@
 //! A `walsender` process over a directory, and asking it as psql does.
 
-use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 
 use wal::Lsn;
 
-use crate::ports;
 use crate::process::{Finished, Process};
 use crate::root::TempRoot;
 use crate::tool::Tool;
 use crate::version::Version;
 use crate::wait::{DEADLINE, wait_for};
 
-/// A walsender that listens on a port of the loopback interface, the same one however often it is restarted.
+/// A walsender that listens on a port which the system chose, the same one however often it is restarted.
 pub struct Walsender {
     root: TempRoot,
     directory: PathBuf,
@@ -33,42 +31,24 @@ impl Walsender {
     pub fn start_with(root: &TempRoot, directory: &Path, options: &[&str]) -> Self {
         let options = options.iter().map(|&option| option.to_owned()).collect();
         let (root, directory) = (root.clone(), directory.to_owned());
-        let mut sender = Self { root, directory, options, port: ports::free(), process: None };
-        for _ in 0..5 {
-            match sender.try_start() {
-                Ok(()) => return sender,
-                // Between asking for a free port and using it, somebody else can take it.
-                Err(said) if said.contains("in use") => sender.port = ports::free(),
-                Err(said) => panic!("walsender does not start:\n{said}"),
-            }
-        }
-        panic!("walsender finds no free port");
+        let mut sender = Self { root, directory, options, port: 0, process: None };
+        sender.start();
+        sender
     }
 
-    /// Starts it again on its port.
+    /// Starts it (again, on the port that it had) and waits until clients can connect.
     #[track_caller]
     pub fn start(&mut self) {
-        if let Err(said) = self.try_start() {
-            panic!("walsender does not start again:\n{said}");
-        }
-    }
-
-    fn try_start(&mut self) -> Result<(), String> {
         assert!(self.process.is_none(), "the walsender runs already");
+        let port_file = self.root.log_file("walsender.port");
         let tool = Tool::ours(&self.root, "walsender").arg("-D").arg(&self.directory);
-        let mut process = tool.args(["-p", &self.port.to_string()]).args(&self.options).spawn();
-        let listens = wait_for("walsender to listen", DEADLINE, || {
-            let connected = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok();
-            match (process.is_running(), connected) {
-                (false, _) => Some(false),
-                (true, connected) => connected.then_some(true),
-            }
+        let tool = tool.args(["-p", &self.port.to_string(), "--port-file"]).arg(&port_file);
+        let mut process = tool.args(&self.options).spawn();
+        self.port = wait_for("walsender to listen", DEADLINE, || {
+            assert!(process.is_running(), "walsender does not start:\n{}", process.stderr());
+            std::fs::read_to_string(&port_file).ok()?.trim().parse().ok()
         });
-        if !listens {
-            return Err(process.stderr());
-        }
         self.process = Some(process);
-        Ok(())
     }
 
     /// SIGKILL, and waits until it is gone.
