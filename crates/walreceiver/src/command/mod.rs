@@ -1,7 +1,10 @@
 //! From the command line to the library.
 
+mod fetch;
 mod options;
 mod receive;
+mod status;
+mod verify;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -11,6 +14,7 @@ use clap::error::ErrorKind;
 use tracing_subscriber::EnvFilter;
 
 use options::{Arguments, Command};
+use walreceiver::fetch::FATAL_EXIT_CODE;
 
 /// What a command makes the process end with.
 type Outcome = anyhow::Result<ExitCode>;
@@ -29,13 +33,17 @@ pub(crate) fn main() -> ExitCode {
             let line = text.lines().next().unwrap_or_default();
             eprintln!("walreceiver: {line}");
             eprintln!("walreceiver: hint: Try \"walreceiver --help\" for more information.");
-            return ExitCode::FAILURE;
+            // A server would take 1 from a restore_command for the end of the archive.
+            let fetching = std::env::args().nth(1).is_some_and(|first| first == "fetch");
+            return if fetching { ExitCode::from(FATAL_EXIT_CODE) } else { ExitCode::FAILURE };
         }
     };
     start_log(arguments.verbose());
     let outcome = match arguments.command {
         None => receive::run(arguments.receive),
-        Some(Command::Status(_) | Command::Verify(_) | Command::Fetch(_)) => Ok(ExitCode::FAILURE),
+        Some(Command::Status(arguments)) => status::run(arguments),
+        Some(Command::Verify(arguments)) => verify::run(arguments),
+        Some(Command::Fetch(arguments)) => fetch::run(arguments),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("walreceiver: error: {error:#}");
