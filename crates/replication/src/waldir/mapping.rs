@@ -131,3 +131,39 @@ pub(super) fn read_consistently<T>(sequence: &AtomicU64, read: impl Fn() -> T) -
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicBool;
+
+    #[test]
+    fn words_that_belong_together_are_read_together() {
+        let sequence = AtomicU64::new(0);
+        let words: Vec<AtomicU64> = (0..64).map(|_| AtomicU64::new(0)).collect();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let read = || words.iter().map(|word| word.load(Ordering::Relaxed)).collect::<Vec<_>>();
+                    let seen = read_consistently(&sequence, read).unwrap();
+                    assert!(seen.iter().all(|word| *word == seen[0]), "{seen:?}");
+                }
+            });
+            for number in 0..2_000_000 {
+                write_consistently(&sequence, || {
+                    words.iter().for_each(|word| word.store(number, Ordering::Relaxed));
+                });
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+    }
+
+    #[test]
+    fn a_writer_that_died_half_way_is_noticed_and_its_successor_goes_on() {
+        let sequence = AtomicU64::new(7);
+        assert_eq!(read_consistently(&sequence, || 1), None);
+        write_consistently(&sequence, || {});
+        assert_eq!(read_consistently(&sequence, || 1), Some(1));
+    }
+}

@@ -8,12 +8,21 @@ use crate::waldir::{
     Follower, FollowerEntry, FollowerState, FollowersReader, Published, Status, StatusReader, StatusWriter,
     StatusWriterError, UnixMicros, WalDir, watch_followers, watch_status,
 };
+use tokio::sync::watch;
 use wal::Lsn;
 
 fn temp_dir() -> (tempfile::TempDir, WalDir) {
     let temp = tempfile::tempdir().unwrap();
     let dir = WalDir::on_os(temp.path());
     (temp, dir)
+}
+
+/// Waits for a value that must come, and not forever.
+async fn until<T>(watch: &mut watch::Receiver<T>, reached: impl FnMut(&T) -> bool) {
+    tokio::time::timeout(Duration::from_secs(60), watch.wait_for(reached))
+        .await
+        .expect("it never came")
+        .unwrap();
 }
 
 #[test]
@@ -111,16 +120,16 @@ async fn a_watch_follows_appearance_change_death_and_a_new_file() {
     assert_eq!(*watch.borrow_and_update(), Published::Absent);
     for round in 1..=2 {
         let writer = StatusWriter::create(&dir, Status::new()).unwrap();
-        watch.wait_for(|status| status.live().is_some()).await.unwrap();
+        until(&mut watch, |status| status.live().is_some()).await;
         writer.update(|status| status.write = Lsn::new(round));
         watch
             .wait_for(|status| status.live().is_some_and(|live| live.write == Lsn::new(round)))
             .await
             .unwrap();
         drop(writer);
-        watch.wait_for(|status| matches!(status, Published::Stale(_))).await.unwrap();
+        until(&mut watch, |status| matches!(status, Published::Stale(_))).await;
         std::fs::remove_file(temp.path().join("walship.status")).unwrap();
-        watch.wait_for(|status| *status == Published::Absent).await.unwrap();
+        until(&mut watch, |status| *status == Published::Absent).await;
     }
 }
 
@@ -162,11 +171,11 @@ async fn followers_can_be_watched() {
     let (_temp, dir) = temp_dir();
     let mut watch = watch_followers(&dir).unwrap();
     let entry = FollowerEntry::register(&dir, Follower::new("a", "", "")).unwrap();
-    watch.wait_for(|list| list.len() == 1).await.unwrap();
+    until(&mut watch, |list| list.len() == 1).await;
     entry.update(|follower| follower.flush = Lsn::new(7));
-    watch.wait_for(|list| list.iter().any(|follower| follower.flush == Lsn::new(7))).await.unwrap();
+    until(&mut watch, |list| list.iter().any(|follower| follower.flush == Lsn::new(7))).await;
     drop(entry);
-    watch.wait_for(Vec::is_empty).await.unwrap();
+    until(&mut watch, Vec::is_empty).await;
 }
 
 #[test]
