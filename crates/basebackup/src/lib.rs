@@ -9,10 +9,12 @@
 //! tablespaces that were announced and agreed to, and no length in the stream allocates anything.
 
 pub mod compression;
+mod file_error;
 pub mod manifest;
 mod relative_path;
 pub mod take;
 pub mod tar;
 pub mod verify;
 
+pub use file_error::FileError;
 pub use relative_path::{InvalidPath, RelativePath};

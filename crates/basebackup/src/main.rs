@@ -1,3 +1,98 @@
 //! The `basebackup` command.
 
-fn main() {}
+mod arguments;
+mod verify_arguments;
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use basebackup::verify::{self, Report};
+use clap::Parser;
+use replication::client::{Replication, connect_prompting};
+use replication::conninfo::{ConnInfo, Environment};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use arguments::{Arguments, Command, Connection};
+use verify_arguments::VerifyArguments;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| {
+        // Like PostgreSQL's tools: 1 for whatever goes wrong, wrong options included.
+        let _ = error.print();
+        std::process::exit(i32::from(error.use_stderr()));
+    });
+    let done = match arguments.command {
+        Some(Command::Verify(arguments)) => run_verify(&arguments),
+        None => run_take(&arguments),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("basebackup: error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run_take(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    start_logging(arguments.verbose);
+    let options = arguments.options()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(async {
+        let Connection { args, prompt } = arguments.connection();
+        let mut conninfo = ConnInfo::resolve(&args, &Environment::of_process())?;
+        let client = connect_prompting(&mut conninfo, Replication::Physical, prompt).await?;
+        let interrupted = interruption().context("could not listen for signals")?;
+        // Its message is whole; its sources are parts of it.
+        let taken = basebackup::take::take(client, &conninfo, options, interrupted).await;
+        taken.map_err(|error| anyhow::anyhow!("{error}"))
+    });
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+/// Completes when somebody wants the process to end.
+fn interruption() -> std::io::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
+        }
+    })
+}
+
+fn run_verify(arguments: &VerifyArguments) -> anyhow::Result<ExitCode> {
+    let report = verify::verify(&arguments.options()).map_err(|error| anyhow::anyhow!("{error}"))?;
+    if arguments.json {
+        print_json(&report)?;
+    } else {
+        for problem in &report.problems {
+            eprintln!("basebackup: error: {problem}");
+        }
+        if report.verified && !arguments.quiet {
+            println!("backup successfully verified");
+        }
+    }
+    Ok(if report.verified { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print_json(report: &Report) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, report)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+fn start_logging(verbose: bool) {
+    let default = if verbose { "info" } else { "warn" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .without_time()
+        .init();
+}

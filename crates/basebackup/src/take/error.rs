@@ -1,0 +1,108 @@
+//! Why a backup was not taken.
+
+use std::io;
+
+use replication::client::{ClientError, ConnectError};
+
+use super::feed::FeedError;
+use super::ledger::Difference;
+use super::options::InvalidOptions;
+use crate::file_error::{FileError, reason};
+use crate::manifest::ManifestError;
+use crate::tar::{HeaderError, TarError};
+
+/// Why a backup was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeError {
+    /// Options that make no sense.
+    #[error(transparent)]
+    Options(#[from] InvalidOptions),
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The server refused something, or the connection broke.
+    #[error("{doing}: {source}")]
+    Server {
+        /// What was being done, such as `could not initiate base backup`.
+        doing: &'static str,
+        /// What happened.
+        #[source]
+        source: ClientError,
+    },
+    /// A server this program does not talk to.
+    #[error("incompatible server version {0}; base backups are taken from PostgreSQL 15 to 18")]
+    ServerVersion(String),
+    /// An answer that makes no sense.
+    #[error("{0}")]
+    Answer(String),
+    /// A directory that is in use.
+    #[error("directory \"{0}\" exists but is not empty")]
+    NotEmpty(String),
+    /// A file here.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// An archive that is none.
+    #[error("archive \"{archive}\": {source}")]
+    Archive {
+        /// Its name.
+        archive: String,
+        /// What is wrong.
+        #[source]
+        source: TarError,
+    },
+    /// An archive that cannot be unpacked.
+    #[error("could not decompress archive \"{archive}\": {}", reason(.source))]
+    Decompress {
+        /// Its name.
+        archive: String,
+        /// What is wrong.
+        source: io::Error,
+    },
+    /// A member that cannot be written.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// Something that a server has no business to send.
+    #[error("refusing what the server sent: {0}")]
+    Refused(String),
+    /// A manifest that is none.
+    #[error("could not parse backup manifest: {0}")]
+    Manifest(#[from] ManifestError),
+    /// What was received is not what the manifest says was sent.
+    #[error("backup does not match its manifest: {}", list(.0))]
+    Differences(Vec<Difference>),
+    /// The WAL beside it.
+    #[error("could not receive the WAL of the backup: {0}")]
+    Wal(String),
+    /// The other side of the process gave up, and says why.
+    #[error("the backup was given up")]
+    Abandoned,
+    /// A signal.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl TakeError {
+    /// For `map_err`: a server's refusal while `doing` something.
+    pub(super) fn server(doing: &'static str) -> impl FnOnce(ClientError) -> Self {
+        move |source| Self::Server { doing, source }
+    }
+}
+
+impl From<FeedError> for TakeError {
+    fn from(error: FeedError) -> Self {
+        match error {
+            FeedError::Abandoned => Self::Abandoned,
+            FeedError::StrayData => Self::Answer(error.to_string()),
+        }
+    }
+}
+
+/// The first few, and how many more.
+fn list(differences: &[Difference]) -> String {
+    const SHOWN: usize = 5;
+    let mut text: Vec<_> = differences.iter().take(SHOWN).map(ToString::to_string).collect();
+    if let Some(more) = differences.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        text.push(format!("and {more} more"));
+    }
+    text.join("; ")
+}

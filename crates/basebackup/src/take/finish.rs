@@ -1,0 +1,112 @@
+//! Completing a backup: everything durable, and only then the names that make it one.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::claim::Claims;
+use super::durability::sync_directory;
+use super::error::TakeError;
+use super::receiver::{Output, Received};
+use super::recovery::{AUTO_CONF, STANDBY_SIGNAL};
+use crate::file_error::FileError;
+use crate::manifest;
+
+/// What is left to do once everything has been received.
+pub(super) struct Completion<'a> {
+    /// Where the backup is.
+    pub(super) root: &'a Path,
+    /// The directories made for it.
+    pub(super) claims: &'a Claims,
+    /// Settings of a standby, for a data directory.
+    pub(super) settings: Option<String>,
+    /// Archives stored by others, under their unfinished names.
+    pub(super) archives: Vec<PathBuf>,
+    /// For files that are added.
+    pub(super) file_mode: u32,
+    /// Whether to wait for the disk.
+    pub(super) durable: bool,
+}
+
+impl Completion<'_> {
+    /// Completes a backup in a directory.
+    ///
+    /// The order is what makes it safe: contents, then the directories that name them; then `pg_control`, or the
+    /// archives' names; last the manifest, which vouches for all of it.
+    pub(super) fn run(&self, mut received: Received) -> Result<(), TakeError> {
+        if let Some(settings) = &self.settings {
+            self.write_settings(settings)?;
+        }
+        let directories = match &mut received.output {
+            Output::Tree(tree) => {
+                tree.finish_files()?;
+                tree.directories().into_iter().map(Path::to_owned).collect()
+            }
+            Output::Archives(store) => {
+                store.finish_files()?;
+                vec![self.root.to_owned()]
+            }
+            Output::Elsewhere => return Ok(()),
+        };
+        self.sync_all(directories.iter().map(PathBuf::as_path))?;
+        self.sync_all(self.claims.changed_parents())?;
+        match &received.output {
+            Output::Tree(tree) => {
+                tree.reveal()?;
+                self.sync_all([self.root.join("global").as_path()].into_iter())?;
+            }
+            Output::Archives(store) => {
+                store.reveal()?;
+                for path in &self.archives {
+                    let to = path.with_extension("");
+                    fs::rename(path, &to).map_err(FileError::on("rename file", &to))?;
+                }
+                self.sync_all([self.root].into_iter())?;
+            }
+            Output::Elsewhere => {}
+        }
+        if let Some((bytes, _)) = &received.manifest {
+            self.write_manifest(bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Appends to `postgresql.auto.conf` and makes the signal file.
+    fn write_settings(&self, settings: &str) -> Result<(), TakeError> {
+        let append = |name: &str, text: &str| {
+            let path = self.root.join(name);
+            let file = OpenOptions::new().append(true).create(true).mode(self.file_mode).open(&path);
+            let mut file = file.map_err(FileError::on("open file", &path))?;
+            file.write_all(text.as_bytes()).map_err(FileError::on("write to file", &path))?;
+            if self.durable {
+                file.sync_all().map_err(FileError::on("fsync file", &path))?;
+            }
+            Ok(())
+        };
+        append(AUTO_CONF, settings)?;
+        append(STANDBY_SIGNAL, "")
+    }
+
+    fn write_manifest(&self, bytes: &[u8]) -> Result<(), TakeError> {
+        let (path, temporary) =
+            (self.root.join(manifest::FILE_NAME), self.root.join(format!("{}.tmp", manifest::FILE_NAME)));
+        let file = OpenOptions::new().write(true).create_new(true).mode(self.file_mode).open(&temporary);
+        let mut file = file.map_err(FileError::on("create file", &temporary))?;
+        file.write_all(bytes).map_err(FileError::on("write to file", &temporary))?;
+        if self.durable {
+            file.sync_all().map_err(FileError::on("fsync file", &temporary))?;
+        }
+        fs::rename(&temporary, &path).map_err(FileError::on("rename file", &path))?;
+        self.sync_all([self.root].into_iter())
+    }
+
+    fn sync_all<'p>(&self, directories: impl Iterator<Item = &'p Path>) -> Result<(), TakeError> {
+        if self.durable {
+            for directory in directories {
+                sync_directory(directory)?;
+            }
+        }
+        Ok(())
+    }
+}
