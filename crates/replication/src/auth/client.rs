@@ -108,7 +108,7 @@ impl ClientAuth {
         if self.require.allows(method) {
             return Ok(());
         }
-        Err(AuthError::MethodNotAllowed { required: format!("{:?}", self.require), problem })
+        Err(AuthError::MethodNotAllowed { required: self.require.to_string(), problem })
     }
 
     fn begin_scram(&mut self, mechanisms: &[String]) -> Result<AuthStep, AuthError> {

@@ -244,7 +244,7 @@ fn shuffle(hosts: &mut [&Host]) {
             tracing::warn!("no random numbers to be had; hosts are tried in the order given");
             return;
         }
-        let chosen = u64::from_ne_bytes(random) % (last as u64 + 1);
+        let chosen = u64::from_le_bytes(random) % (last as u64 + 1);
         hosts.swap(last, chosen as usize);
     }
 }

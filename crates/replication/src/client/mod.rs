@@ -92,3 +92,6 @@ impl Client {
         let _ = self.connection.transport.shutdown().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -205,6 +205,29 @@ impl RequireAuth {
     }
 }
 
+impl AuthMethod {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Password => "password",
+            Self::Md5 => "md5",
+            Self::ScramSha256 => "scram-sha-256",
+        }
+    }
+}
+
+impl std::fmt::Display for RequireAuth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (methods, sign) = match self {
+            Self::Any => return Ok(()),
+            Self::Only(methods) => (methods, ""),
+            Self::AllBut(methods) => (methods, "!"),
+        };
+        let words: Vec<String> = methods.iter().map(|method| format!("{sign}{}", method.as_str())).collect();
+        f.write_str(&words.join(","))
+    }
+}
+
 /// TCP keepalives; `None`: as the system wants.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Keepalives {

@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
-/// One element: its tag, its content, and what follows it.
+/// One element: its tag, its content, the whole of it, and what follows it.
 struct Element<'a> {
     tag: u8,
+    whole: &'a [u8],
     content: &'a [u8],
     rest: &'a [u8],
 }
 
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
+const BIT_STRING: u8 = 0x03;
+const BOOLEAN: u8 = 0x01;
 const OBJECT_ID: u8 = 0x06;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
@@ -21,7 +24,8 @@ const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
 const HASH_PARAMETER: u8 = 0xa0;
 
-fn element(bytes: &[u8]) -> Option<Element<'_>> {
+fn element(input: &[u8]) -> Option<Element<'_>> {
+    let bytes = input;
     let (&tag, rest) = bytes.split_first()?;
     let (&first, rest) = rest.split_first()?;
     let (length, rest) = match first {
@@ -33,7 +37,8 @@ fn element(bytes: &[u8]) -> Option<Element<'_>> {
         _ => return None,
     };
     let (content, rest) = rest.split_at_checked(length)?;
-    Some(Element { tag, content, rest })
+    let whole = input.get(..input.len() - rest.len())?;
+    Some(Element { tag, whole, content, rest })
 }
 
 fn expect(bytes: &[u8], tag: u8) -> Option<Element<'_>> {
@@ -42,8 +47,24 @@ fn expect(bytes: &[u8], tag: u8) -> Option<Element<'_>> {
 
 /// What a certificate says.
 pub(super) struct Certificate<'a> {
+    /// Whether it is of version 1, which has no extensions and which webpki does not read.
+    pub(super) is_version_1: bool,
+    /// What is signed.
+    pub(super) to_be_signed: &'a [u8],
     /// Object identifier and parameters of the signature.
-    signature_algorithm: &'a [u8],
+    pub(super) signature_algorithm: &'a [u8],
+    /// The signature.
+    pub(super) signature: &'a [u8],
+    /// Who signed.
+    pub(super) issuer: &'a [u8],
+    /// Whose certificate this is.
+    pub(super) subject: &'a [u8],
+    /// Object identifier and parameters of the subject's key.
+    pub(super) key_algorithm: &'a [u8],
+    /// The subject's key.
+    pub(super) key: &'a [u8],
+    /// Whether it may sign others and asks for nothing that this reader does not know.
+    pub(super) is_plain_authority: bool,
     /// Seconds since 1970: valid from, and until.
     pub(super) validity: (i64, i64),
     /// The last CN of the subject.
@@ -56,9 +77,12 @@ impl<'a> Certificate<'a> {
     pub(super) fn parse(der: &'a [u8]) -> Option<Self> {
         let certificate = expect(der, SEQUENCE)?;
         let to_be_signed = expect(certificate.content, SEQUENCE)?;
-        let signature_algorithm = expect(to_be_signed.rest, SEQUENCE)?.content;
+        let signature_algorithm = expect(to_be_signed.rest, SEQUENCE)?;
+        let signature = bits(&expect(signature_algorithm.rest, BIT_STRING)?)?;
         let mut fields = to_be_signed.content;
+        let mut is_version_1 = true;
         if let Some(version) = expect(fields, VERSION) {
+            is_version_1 = element(version.content)?.content == [0];
             fields = version.rest;
         }
         let serial = element(fields)?;
@@ -68,16 +92,27 @@ impl<'a> Certificate<'a> {
         let subject = expect(validity.rest, SEQUENCE)?;
         let from = element(validity.content)?;
         let until = element(from.rest)?;
-        let mut rest = element(subject.rest)?.rest;
-        let mut has_alternative_names = false;
+        let key_info = expect(subject.rest, SEQUENCE)?;
+        let key_algorithm = expect(key_info.content, SEQUENCE)?;
+        let key = bits(&expect(key_algorithm.rest, BIT_STRING)?)?;
+        let mut rest = key_info.rest;
+        let (mut has_alternative_names, mut is_plain_authority) = (false, false);
         while let Some(field) = element(rest) {
             if field.tag == EXTENSIONS {
-                has_alternative_names = has_extension(field.content, &[0x55, 0x1d, 0x11])?;
+                (has_alternative_names, is_plain_authority) = extensions(field.content)?;
             }
             rest = field.rest;
         }
         Some(Self {
-            signature_algorithm,
+            is_version_1,
+            to_be_signed: to_be_signed.whole,
+            signature_algorithm: signature_algorithm.content,
+            signature,
+            issuer: issuer.whole,
+            subject: subject.whole,
+            key_algorithm: key_algorithm.content,
+            key,
+            is_plain_authority,
             validity: (unix_time(&from)?, unix_time(&until)?),
             common_name: common_name(subject.content),
             has_alternative_names,
@@ -91,16 +126,46 @@ impl<'a> Certificate<'a> {
     }
 }
 
-fn has_extension(extensions: &[u8], wanted: &[u8]) -> Option<bool> {
+/// Whether there are alternative names, and whether this may sign others: basicConstraints say so, keyUsage (if any)
+/// does not forbid it, and no critical extension of another kind limits it.
+fn extensions(extensions: &[u8]) -> Option<(bool, bool)> {
+    let (mut alternative_names, mut authority, mut limited) = (false, false, false);
     let mut rest = expect(extensions, SEQUENCE)?.content;
     while !rest.is_empty() {
         let extension = expect(rest, SEQUENCE)?;
-        if expect(extension.content, OBJECT_ID)?.content == wanted {
-            return Some(true);
+        let name = expect(extension.content, OBJECT_ID)?;
+        let (critical, value) = match expect(name.rest, BOOLEAN) {
+            Some(critical) => (critical.content != [0], element(critical.rest)?),
+            None => (false, element(name.rest)?),
+        };
+        match name.content {
+            SUBJECT_ALTERNATIVE_NAME => alternative_names = true,
+            BASIC_CONSTRAINTS => {
+                let constraints = expect(value.content, SEQUENCE)?.content;
+                authority =
+                    expect(constraints, BOOLEAN).is_some_and(|is_authority| is_authority.content != [0]);
+            }
+            KEY_USAGE => {
+                // Bit 5, keyCertSign, of the first byte.
+                let usage = expect(value.content, BIT_STRING)?.content.get(1).copied().unwrap_or(0);
+                limited |= usage & 0x04 == 0;
+            }
+            NAME_CONSTRAINTS => limited = true,
+            _ => limited |= critical,
         }
         rest = extension.rest;
     }
-    Some(false)
+    Some((alternative_names, authority && !limited))
+}
+
+const SUBJECT_ALTERNATIVE_NAME: &[u8] = &[0x55, 0x1d, 0x11];
+const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
+const KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x0f];
+const NAME_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x1e];
+
+/// The content of a BIT STRING of whole bytes.
+fn bits<'a>(element: &Element<'a>) -> Option<&'a [u8]> {
+    element.content.split_first().filter(|(unused, _)| **unused == 0).map(|(_, bytes)| bytes)
 }
 
 fn common_name(mut names: &[u8]) -> Option<String> {

@@ -8,7 +8,11 @@ use std::sync::Arc;
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{CertificateError, ClientConfig, Error as RustlsError, RootCertStore, SupportedProtocolVersion};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{
+    CertificateError, ClientConfig, Error as RustlsError, InconsistentKeys, RootCertStore,
+    SupportedProtocolVersion,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -50,8 +54,9 @@ fn config(options: &TlsOptions, host: &str) -> Result<ClientConfig, TlsError> {
         .with_custom_certificate_verifier(Arc::new(verifier));
     let mut config = match client_certificate(options)? {
         Some((chain, key)) => builder
-            .with_client_auth_cert(chain, key)
-            .map_err(|error| TlsError::Settings(format!("cannot use the client certificate: {error}")))?,
+            .with_client_cert_resolver(Arc::new(certified(chain, key).map_err(|error| {
+                TlsError::Settings(format!("cannot use the client certificate: {error}"))
+            })?)),
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![ALPN.to_vec()];
@@ -162,6 +167,18 @@ pub(super) fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> 
     })
 }
 
+/// Pairs a chain with its key. That they belong together is only checked where the chain's version allows it.
+pub(super) fn certified(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<SingleCertAndKey, RustlsError> {
+    let certified = CertifiedKey::new(chain, provider().key_provider.load_private_key(key)?);
+    match certified.keys_match() {
+        Err(error @ RustlsError::InconsistentKeys(InconsistentKeys::KeyMismatch)) => Err(error),
+        _ => Ok(SingleCertAndKey::from(certified)),
+    }
+}
+
 fn pem_problem(error: rustls::pki_types::pem::Error) -> String {
     match error {
         rustls::pki_types::pem::Error::Io(error) => error.to_string(),
@@ -192,7 +209,15 @@ fn handshake_error(error: &io::Error, host: &str) -> TlsError {
         RustlsError::InvalidCertificate(CertificateError::UnknownIssuer) => {
             TlsError::NotTrusted("no trusted certificate authority vouches for the server".to_owned())
         }
-        RustlsError::InvalidCertificate(reason) => TlsError::NotTrusted(reason.to_string()),
+        RustlsError::InvalidCertificate(reason) => TlsError::NotTrusted(match reason {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "the server's certificate has expired".to_owned()
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "the server's certificate is not yet valid".to_owned()
+            }
+            other => other.to_string(),
+        }),
         RustlsError::AlertReceived(alert) => TlsError::Handshake(format!("the server sent alert {alert:?}")),
         other => TlsError::Handshake(other.to_string()),
     }

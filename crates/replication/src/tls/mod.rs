@@ -8,6 +8,7 @@ mod client;
 mod negotiate;
 mod server;
 mod verify;
+mod version_one;
 
 use std::path::PathBuf;
 
@@ -103,3 +104,6 @@ fn provider() -> std::sync::Arc<rustls::crypto::CryptoProvider> {
         std::sync::OnceLock::new();
     PROVIDER.get_or_init(|| rustls::crypto::ring::default_provider().into()).clone()
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 
 use super::certificate::end_point_hash;
-use super::client::{read_certificates, read_key};
+use super::client::{certified, read_certificates, read_key};
 use super::{ALPN, TlsError, provider};
 
 /// A server's TLS configuration, ready for use.
@@ -24,17 +24,15 @@ pub fn server_tls(certificate: &Path, key: &Path) -> Result<ServerTls, TlsError>
     let chain = read_certificates("certificate", certificate)?;
     let private_key = read_key(key)?;
     let end_point = chain.first().and_then(|certificate| end_point_hash(certificate));
+    let pair = certified(chain, private_key).map_err(|error| {
+        let (certificate, key) = (certificate.display(), key.display());
+        TlsError::Settings(format!("cannot use certificate \"{certificate}\" with key \"{key}\": {error}"))
+    })?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(rustls::ALL_VERSIONS)
         .map_err(|error| TlsError::Settings(error.to_string()))?
         .with_no_client_auth()
-        .with_single_cert(chain, private_key)
-        .map_err(|error| {
-            let (certificate, key) = (certificate.display(), key.display());
-            TlsError::Settings(format!(
-                "cannot use certificate \"{certificate}\" with key \"{key}\": {error}"
-            ))
-        })?;
+        .with_cert_resolver(Arc::new(pair));
     config.alpn_protocols = vec![ALPN.to_vec()];
     Ok(ServerTls { config: Arc::new(config), end_point })
 }

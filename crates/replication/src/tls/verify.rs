@@ -10,6 +10,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use super::certificate::Certificate;
+use super::version_one;
 
 /// How much is verified.
 #[derive(Debug)]
@@ -64,7 +65,10 @@ impl ServerCertVerifier for Verifier {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
+        match version_1(certificate) {
+            Some(old) => version_one::verify_handshake(&old, message, signature, algorithms, false),
+            None => verify_tls12_signature(message, certificate, signature, algorithms),
+        }
     }
 
     fn verify_tls13_signature(
@@ -74,7 +78,10 @@ impl ServerCertVerifier for Verifier {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
+        match version_1(certificate) {
+            Some(old) => version_one::verify_handshake(&old, message, signature, algorithms, true),
+            None => verify_tls13_signature(message, certificate, signature, algorithms),
+        }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -92,32 +99,38 @@ impl Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), Error> {
+        let algorithms = self.provider.signature_verification_algorithms.all;
         if roots.certificates.iter().any(|root| root == shown) {
             let certificate = Certificate::parse(shown).ok_or(CertificateError::BadEncoding)?;
-            let now = std::time::Duration::from_secs(now.as_secs());
-            return if certificate.is_valid_at(now) {
-                Ok(())
-            } else if i64::try_from(now.as_secs()).is_ok_and(|now| now < certificate.validity.0) {
-                Err(CertificateError::NotValidYet.into())
-            } else {
-                Err(CertificateError::Expired.into())
-            };
+            return version_one::check_validity(&certificate, now).map_err(Error::from);
+        }
+        if let Some(old) = version_1(shown) {
+            let verified =
+                version_one::verify_chain(&old, &roots.certificates, intermediates, now, algorithms);
+            return verified.map_err(Error::from);
         }
         let parsed = ParsedCertificate::try_from(shown)?;
-        let algorithms = self.provider.signature_verification_algorithms.all;
         verify_server_cert_signed_by_trust_anchor(&parsed, &roots.anchors, intermediates, now, algorithms)
     }
 }
 
+/// The certificate taken apart, if it is of version 1.
+fn version_1<'a>(certificate: &'a CertificateDer<'_>) -> Option<Certificate<'a>> {
+    Certificate::parse(certificate).filter(|certificate| certificate.is_version_1)
+}
+
 /// Alternative names decide; without any, the subject's common name does, as for libpq.
 fn verify_host(shown: &CertificateDer<'_>, host: &str) -> Result<(), Error> {
-    let parsed = ParsedCertificate::try_from(shown)?;
-    let name = ServerName::try_from(host.to_owned()).map_err(|_| CertificateError::NotValidForName)?;
-    let refused = match verify_server_name(&parsed, &name) {
-        Ok(()) => return Ok(()),
-        Err(error) => error,
-    };
     let certificate = Certificate::parse(shown).ok_or(CertificateError::BadEncoding)?;
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| CertificateError::NotValidForName)?;
+    let refused = if certificate.is_version_1 {
+        CertificateError::NotValidForName.into()
+    } else {
+        match verify_server_name(&ParsedCertificate::try_from(shown)?, &name) {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        }
+    };
     match certificate.common_name {
         Some(_) if certificate.has_alternative_names => Err(refused),
         Some(common_name) if name_matches(&common_name, host) => Ok(()),
