@@ -185,7 +185,8 @@ fn member_path(block: &[u8; BLOCK_SIZE]) -> Result<(RelativePath, bool), Invalid
     if slash {
         name.pop();
     }
-    Ok((RelativePath::new(&name)?, slash))
+    // The server puts this before the directories it sends empty; it means nothing.
+    Ok((RelativePath::new(name.strip_prefix(b"./").unwrap_or(&name))?, slash))
 }
 
 fn checksum(block: &[u8; BLOCK_SIZE]) -> u32 {
@@ -310,6 +311,15 @@ mod tests {
         let mut block = with(0, b"x");
         block[0] = b'y';
         assert_eq!(Header::decode(&block), Err(HeaderError::Checksum));
+    }
+
+    #[test]
+    fn the_dot_that_postgresql_puts_before_some_names_is_dropped() {
+        let header = Header::decode(&with(0, b"./pg_wal/archive_status/\0")).map(|header| header.path.to_string());
+        assert!(matches!(header, Err(HeaderError::Kind { .. })), "a file's name has no slash at its end");
+        let header = Header::decode(&with(0, b"./pg_wal/archive_status\0")).unwrap();
+        assert_eq!(header.path.to_string(), "pg_wal/archive_status");
+        assert!(matches!(Header::decode(&with(0, b"././x\0")), Err(HeaderError::Path(_))));
     }
 
     #[test]
