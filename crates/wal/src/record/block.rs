@@ -58,8 +58,9 @@ pub struct RelFileLocator {
 }
 
 impl RelFileLocator {
-    #[inline]
+    #[inline(always)]
     pub(super) fn read(fields: &mut Fields<'_>) -> Option<Self> {
+        let mut fields = Fields::new(fields.take(12)?);
         Some(Self { tablespace: fields.u32()?, database: fields.u32()?, relation: fields.u32()? })
     }
 

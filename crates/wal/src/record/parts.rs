@@ -78,8 +78,8 @@ fn block_header(
     id: u8,
     relation: &mut Option<RelFileLocator>,
 ) -> Result<BlockHeader, RecordError> {
-    let flags = fields.u8().ok_or(RecordError::Length)?;
-    let data_length = fields.u16().ok_or(RecordError::Length)?;
+    let [flags, data_length @ ..] = fields.array::<3>().ok_or(RecordError::Length)?;
+    let data_length = u16::from_le_bytes(data_length);
     if (flags & HAS_DATA != 0) != (data_length != 0) {
         return Err(RecordError::DataFlag(id));
     }

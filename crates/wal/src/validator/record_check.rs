@@ -290,18 +290,25 @@ impl Validator {
 fn plain_record(bytes: &[u8], prev: u64, structure: bool, way: impl ShortCrc) -> Option<usize> {
     let header = RecordHeader::decode(bytes)?;
     let total = header.total_length as usize;
-    let (record, _) = bytes.split_at_checked(total)?;
-    let padding = bytes.get(total..total.next_multiple_of(8))?;
+    let padded = bytes.get(..total.next_multiple_of(8))?;
+    let record = padded.get(..total)?;
     let special = is_xlog(&header, XlogRecord::SWITCH) || is_xlog(&header, XlogRecord::OVERWRITE_CONTRECORD);
     let good = total >= RECORD_HEADER
-        && total <= MAX_RECORD as usize
         && !special
         && header.resource_manager.is_valid()
         && header.prev.as_u64() == prev
-        && padding.iter().all(|&byte| byte == 0)
+        && padding_is_zero(padded, padded.len() - total)
         && header.crc == record_crc_by(way, record)
         && (!structure || check_structure(record.get(..HEAD).unwrap_or(record), total).is_ok());
-    if good { Some(total + padding.len()) } else { None }
+    if good { Some(padded.len()) } else { None }
+}
+
+/// Whether the last `padding` bytes, at most 7, are zero.
+#[inline(always)]
+fn padding_is_zero(padded: &[u8], padding: usize) -> bool {
+    let last = padded.last_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+    // In two steps, because shifting by all 64 bits, where there is no padding, is not defined.
+    last >> 8 >> (56 - 8 * padding) == 0
 }
 
 fn is_xlog(header: &RecordHeader, opcode: u8) -> bool {
