@@ -70,7 +70,7 @@ impl ClientError {
 
 /// A connection that could not be established: every attempt, with the address it went to.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", .attempts.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+#[error("{}", distinct(.attempts))]
 pub struct ConnectError {
     /// What was tried, in order. Not empty.
     pub attempts: Vec<FailedAttempt>,
@@ -91,6 +91,13 @@ impl ConnectError {
             _ => None,
         })
     }
+}
+
+/// The attempts on one line. The same refusal with and without TLS is one refusal to a reader.
+fn distinct(attempts: &[FailedAttempt]) -> String {
+    let mut texts: Vec<String> = attempts.iter().map(ToString::to_string).collect();
+    texts.dedup();
+    texts.join("; ")
 }
 
 /// One try at one address.
@@ -147,5 +154,21 @@ fn with_listening_hint(error: &io::Error) -> String {
             format!("{text} (is the server running locally and accepting connections on that socket?)")
         }
         _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_refusal_twice_is_told_once() {
+        let attempt =
+            |target: &str| FailedAttempt { target: target.to_owned(), cause: AttemptError::Timeout };
+        let error = ConnectError { attempts: vec![attempt("a"), attempt("a"), attempt("b")] };
+        assert_eq!(
+            error.to_string(),
+            "connection to a failed: timeout expired; connection to b failed: timeout expired"
+        );
     }
 }
