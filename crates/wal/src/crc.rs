@@ -1,8 +1,8 @@
 //! CRC-32C (Castagnoli), as records and pg_control carry it.
 //!
 //! Long runs go to the `crc32c` crate, which keeps three streams in flight. Most records are shorter than what that
-//! needs to pay off, and for them the call costs more than the sum; [`ShortCrc`] is for those, to be inlined into the loop
-//! over records. Measured: it doubles the speed of validating a log of 64-byte records.
+//! needs to pay off, and for them the call costs more than the sum; `ShortCrc` is for those, to be inlined into the loop
+//! over records. Measured: it makes validating a log of 64-byte records 2.5 times as fast.
 
 /// A checksum under way. "123456789" gives 0xE3069283.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

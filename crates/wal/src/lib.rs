@@ -15,7 +15,7 @@ pub mod reader;
 pub mod record;
 mod segment;
 mod timeline;
-mod validator;
+pub mod validator;
 mod version;
 pub mod writer;
 

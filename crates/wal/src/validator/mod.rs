@@ -83,7 +83,7 @@ enum Overwrite {
     Aborted(Lsn),
 }
 
-/// A streaming validator of WAL. See the [module's documentation](self).
+/// A streaming validator of WAL. See the [module's documentation](crate::validator).
 ///
 /// `start <= record_end <= position`. A fresh validator does not know the first record's predecessor, and accepts any
 /// `xl_prev` that lies before the record. If its first page begins inside a record, that record is skipped.
