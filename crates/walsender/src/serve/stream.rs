@@ -30,6 +30,8 @@ use crate::source::Serving;
 const MAX_FOLLOWER_MESSAGE: u32 = 64 * 1024;
 /// After so many messages in a row the runtime looks for what came in meanwhile.
 const BURST: u32 = 16;
+/// How long what a follower says may go unread before its silence is believed.
+const DEAF_FOR: Duration = Duration::from_secs(1);
 /// How long to wait for a file that is being received anew.
 const NOT_YET: Duration = Duration::from_millis(10);
 
@@ -210,6 +212,10 @@ impl Streamer<'_> {
         self.take_news()?;
         for _ in 0..BURST {
             let now = Instant::now();
+            if now.duration_since(self.heard_at) > DEAF_FOR {
+                // This process may have been stopped for a while; what the follower said meanwhile counts.
+                self.hear().await?;
+            }
             if !self.send_now()? {
                 return match self.machine.next_while_sending(now) {
                     Action::Finish(finish) => Err(Stop::Finished(finish)),

@@ -137,19 +137,22 @@ impl Watcher {
         Ok(self.status.as_ref().map_or(Published::Absent, StatusReader::read))
     }
 
-    /// A living receiver's positions count as soon as it has some; until then the files speak for themselves.
+    /// What a living receiver says counts while it receives. One that has lost its leader, or has not reached it yet,
+    /// may know less than what it left behind before it was started again: then the files speak for themselves.
     fn from_receiver(&mut self, status: Status) -> Result<Option<Serving>, SourceError> {
         let who = (status.writer_pid, status.started_at.map(|at| at.as_u64()));
         let is_new = self.receiver.replace(who) != Some(who);
-        if self.last.is_none() || is_new {
-            self.from_files()?.map(|now| self.never_backwards(now)).clone_into(&mut self.last);
-        }
-        let Some(size) = status.segment_size.filter(|_| status.flush.is_valid()) else {
-            return Ok(self.last.clone());
+        let Some(size) = status.segment_size.filter(|_| status.connected && status.flush.is_valid()) else {
+            let generation = self.generation() + u64::from(is_new);
+            let now = self.from_files()?;
+            return Ok(now.map(|now| Serving {
+                writer: Writer::Receiver,
+                generation: now.generation.max(generation),
+                ..now
+            }));
         };
         let history = match &self.last {
             Some(last) if last.timeline() == status.timeline => last.history.clone(),
-            Some(last) if last.timeline() > status.timeline => return Ok(self.last.clone()),
             _ => self.dir.history(status.timeline)?,
         };
         let facts = match &self.last {
