@@ -8,6 +8,9 @@
 //! there is checked too. Of an unfinished segment the valid part is handed out, up to what its receiver calls
 //! durable, and zeros after it.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::path::{Path, PathBuf};
 

@@ -7,6 +7,8 @@
 mod archive;
 mod compress;
 pub mod fetch;
+#[cfg(test)]
+mod generated;
 pub mod receive;
 pub mod sink;
 pub mod slot;

@@ -5,45 +5,18 @@ use std::sync::{Arc, Mutex};
 
 use disk::{CrashChoices, Disk, OpenMode, SimDisk};
 use replication::waldir::{StreamingStart, WalDir};
-use wal::record::{Record, ResourceManager, Xid};
-use wal::writer::{LogIdentity, LogWriter};
-use wal::{Lsn, SegmentSize, SystemId, TimelineHistory, TimelineId, WalVersion};
+use wal::{Lsn, SegmentSize, SystemId, TimelineHistory, TimelineId};
 
 use super::*;
+use crate::generated::{SYSTEM, grow, log, size, start, wal};
 
 const DIR: &str = "wal";
-const SYSTEM: SystemId = SystemId::new(77);
-
-fn size() -> SegmentSize {
-    SegmentSize::new(1 << 20).unwrap()
-}
-
-fn start() -> Lsn {
-    Lsn::new(u64::from(size().bytes()) * 3)
-}
 
 fn disk() -> SimDisk {
     let disk = SimDisk::new();
     disk.create_dir_all(Path::new(DIR)).unwrap();
     disk.sync_dir(Path::new("")).unwrap();
     disk
-}
-
-/// Real WAL from `start()` on: a bit more than `len` bytes.
-fn wal(len: usize) -> Vec<u8> {
-    wal_of_messages(len, |at| vec![at as u8; 3000])
-}
-
-fn wal_of_messages(len: usize, message: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
-    let identity = LogIdentity { system_id: SYSTEM, segment_size: size(), version: WalVersion::V15 };
-    let mut log = LogWriter::new(identity, TimelineId::FIRST, start(), Lsn::new(0x28));
-    let mut bytes = Vec::new();
-    while bytes.len() < len {
-        let data = message(bytes.len());
-        log.append(&Record::new(ResourceManager::XLOG, 0x20, Xid::INVALID, &data)).unwrap();
-        bytes.extend(log.drain());
-    }
-    bytes
 }
 
 fn files(disk: &SimDisk) -> SegmentFiles {
@@ -186,7 +159,7 @@ fn different_wal_where_durable_wal_is_proven_is_a_fork_and_changes_nothing() {
     run(&disk, start(), &stream, &[300_000]);
     let point = prove(&disk);
     assert!(point.proven > start().saturating_add(290_000));
-    let other = wal_of_messages(300_000, |_| vec![9; 2000]);
+    let other = grow(&mut log(), 300_000, |_| vec![9; 2000]);
     let (mut writer, _) = archive(&disk, point.proven);
     let before = content(&disk);
     let error = writer.write(&other, true).unwrap_err();

@@ -30,7 +30,8 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => {
             // One line, as PostgreSQL's tools have it, instead of a page of usage.
             let text = error.render().to_string();
-            let line = text.lines().next().unwrap_or_default();
+            let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
+            let line = lines.collect::<Vec<_>>().join(" ");
             eprintln!("walreceiver: {line}");
             eprintln!("walreceiver: hint: Try \"walreceiver --help\" for more information.");
             // A server would take 1 from a restore_command for the end of the archive.

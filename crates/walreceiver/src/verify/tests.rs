@@ -1,1 +1,253 @@
+//! Archives with everything that can be wrong with them.
 
+use std::fs;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+use wal::record::{Record, ResourceManager, Xid};
+
+use super::*;
+use crate::generated::{grow, log, size, start, wal};
+
+struct Archive {
+    root: TempDir,
+}
+
+fn name(timeline: u32, offset: u64) -> String {
+    let number = size().segment_of(start()).as_u64() + offset;
+    SegmentNo::new(number).file_name(TimelineId::new(timeline), size())
+}
+
+impl Archive {
+    /// Five finished segments and an unfinished one, of one timeline.
+    fn new() -> Self {
+        let archive = Self { root: tempfile::tempdir().unwrap() };
+        archive.put(1, &wal(5_500_000));
+        archive
+    }
+
+    fn put(&self, timeline: u32, stream: &[u8]) {
+        let whole = size().bytes() as usize;
+        for (offset, part) in stream.chunks(whole).enumerate() {
+            let mut name = name(timeline, offset as u64);
+            let mut content = part.to_vec();
+            if content.len() < whole {
+                name += ".partial";
+                content.resize(whole, 0);
+            }
+            fs::write(self.path(&name), content).unwrap();
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    fn change(&self, name: &str, at: usize, change: impl FnOnce(u8) -> u8) {
+        let mut content = fs::read(self.path(name)).unwrap();
+        content[at] = change(content[at]);
+        fs::write(self.path(name), content).unwrap();
+    }
+
+    /// Moves the files' times back, so that they count as settled.
+    fn settle(&self) {
+        std::thread::sleep(std::time::Duration::from_millis(120)); // ctime cannot be set
+    }
+
+    fn verify_with(&self, full: bool) -> Verification {
+        let progress = Progress::default();
+        let options = VerifyOptions { full, jobs: NonZero::new(2).unwrap(), progress: &progress };
+        verify(&WalDir::on_os(self.root.path()), &options).unwrap()
+    }
+
+    fn verify(&self) -> Verification {
+        self.verify_with(false)
+    }
+
+    fn failures(&self) -> Vec<String> {
+        let found = self.verify();
+        assert_eq!(found.proved, found.findings.iter().all(|finding| !finding.is_failure()));
+        found.findings.iter().filter(|finding| finding.is_failure()).map(ToString::to_string).collect()
+    }
+}
+
+#[test]
+fn a_sound_archive_is_proved_and_a_second_look_reads_only_what_is_unfinished() {
+    let archive = Archive::new();
+    archive.settle();
+    let first = archive.verify();
+    assert!(first.proved, "{first:?}");
+    assert_eq!((first.segments, first.remembered), (6, 0));
+    assert!(matches!(&first.findings[..], [Finding::Unfinished { .. }]), "{first:?}");
+    let second = archive.verify();
+    assert_eq!((second.proved, second.remembered), (true, 5));
+    assert!(second.bytes < first.bytes / 2, "{second:?}");
+    assert_eq!(second.timelines, first.timelines);
+    assert_eq!(archive.verify_with(true).remembered, 0);
+}
+
+#[test]
+fn one_flipped_bit_anywhere_is_found_and_its_file_named() {
+    let archive = Archive::new();
+    archive.settle();
+    assert!(archive.verify().proved);
+    let file = name(1, 2);
+    for at in [0, 17, 39, 40, 9_000, 500_000, 1_048_575] {
+        archive.change(&file, at, |byte| byte ^ 0x10);
+        let failures = archive.failures();
+        assert!(!failures.is_empty(), "byte {at}: not found");
+        assert!(failures.iter().all(|failure| failure.contains("damaged")), "byte {at}: {failures:?}");
+        archive.change(&file, at, |byte| byte ^ 0x10);
+        assert_eq!(archive.failures(), [""; 0], "byte {at}: mended");
+    }
+}
+
+#[test]
+fn damage_does_not_hide_damage_after_it() {
+    let archive = Archive::new();
+    for offset in [1, 3] {
+        archive.change(&name(1, offset), 500_000, |byte| byte ^ 1);
+    }
+    let failures = archive.failures();
+    assert_eq!(failures.len(), 2, "{failures:?}");
+    assert!(failures[0].contains(&name(1, 1)) && failures[1].contains(&name(1, 3)));
+}
+
+#[test]
+fn a_missing_segment_is_a_hole() {
+    let archive = Archive::new();
+    fs::remove_file(archive.path(&name(1, 2))).unwrap();
+    assert_eq!(archive.failures(), [format!("hole: segment \"{}\" of timeline 1 is missing", name(1, 2))]);
+}
+
+#[test]
+fn swapped_and_short_segments_are_found() {
+    let archive = Archive::new();
+    let (one, two) = (archive.path(&name(1, 1)), archive.path(&name(1, 2)));
+    let (first, second) = (fs::read(&one).unwrap(), fs::read(&two).unwrap());
+    fs::write(&one, &second).unwrap();
+    fs::write(&two, &first).unwrap();
+    assert_eq!(archive.failures().len(), 2);
+    fs::write(&one, &first).unwrap();
+    fs::write(&two, &second[..1000]).unwrap();
+    assert!(archive.failures().iter().any(|failure| failure.starts_with("wrong size")));
+}
+
+#[test]
+fn a_segment_from_another_run_of_the_same_length_breaks_the_seam() {
+    // Valid in itself, and where it should be; only the records before and after do not belong to it.
+    let archive = Archive::new();
+    let other = grow(&mut log(), 5_500_000, |at| vec![at as u8; 2968]);
+    let whole = size().bytes() as usize;
+    fs::write(archive.path(&name(1, 2)), &other[2 * whole..3 * whole]).unwrap();
+    assert!(!archive.failures().is_empty());
+}
+
+#[test]
+fn an_unfinished_segment_ends_with_zeros_or_half_a_record_but_not_with_damage() {
+    let archive = Archive::new();
+    let partial = name(1, 5) + ".partial";
+    let content = fs::read(archive.path(&partial)).unwrap();
+    let written = content.iter().rposition(|&byte| byte != 0).unwrap() + 1;
+    let mut torn = content.clone();
+    torn[written - 700..].fill(0);
+    fs::write(archive.path(&partial), &torn).unwrap();
+    assert_eq!(archive.failures(), [""; 0], "half a record");
+    let mut damaged = content.clone();
+    damaged[written / 2] ^= 1;
+    fs::write(archive.path(&partial), &damaged).unwrap();
+    let failures = archive.failures();
+    assert!(failures.len() == 1 && failures[0].contains(&partial), "{failures:?}");
+    let mut hole = content;
+    hole[8192..16_384].fill(0);
+    fs::write(archive.path(&partial), &hole).unwrap();
+    assert_eq!(archive.failures().len(), 1, "zeros in the middle");
+}
+
+#[test]
+fn compressed_segments_are_verified_too() {
+    let archive = Archive::new();
+    let plain = archive.path(&name(1, 1));
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, &fs::read(&plain).unwrap()).unwrap();
+    let packed = encoder.finish().unwrap();
+    fs::remove_file(&plain).unwrap();
+    let path = archive.path(&(name(1, 1) + ".gz"));
+    fs::write(&path, &packed).unwrap();
+    assert_eq!(archive.failures(), [""; 0]);
+    fs::write(&path, &packed[..packed.len() / 2]).unwrap();
+    assert!(archive.failures().iter().any(|failure| failure.contains(".gz")));
+}
+
+/// Timeline 1 with a promotion in its third segment: timeline 2 has a copy of that segment's head, and goes on.
+fn promoted(after_switch: usize) -> (Archive, Lsn) {
+    let archive = Archive { root: tempfile::tempdir().unwrap() };
+    let mut one = log();
+    let mut stream = grow(&mut one, 2_300_000, |at| vec![at as u8; 3000]);
+    let switch = one.position();
+    let head = stream.clone();
+    let mut two = one.clone();
+    stream.extend(grow(&mut one, after_switch, |_| vec![1; 100]));
+    archive.put(1, &stream);
+    two.set_timeline(TimelineId::new(2));
+    let mut end_of_recovery = vec![0; 16];
+    end_of_recovery[8] = 2;
+    end_of_recovery[12] = 1;
+    two.append(&Record::new(ResourceManager::XLOG, 0x90, Xid::INVALID, &end_of_recovery)).unwrap();
+    let mut child = head;
+    child.extend(two.drain());
+    child.extend(grow(&mut two, 1_000_000, |_| vec![2; 500]));
+    archive.put(2, &child);
+    for offset in 0..2 {
+        fs::remove_file(archive.path(&name(2, offset))).unwrap();
+    }
+    fs::write(archive.path("00000002.history"), format!("1\t{switch}\tno recovery target specified\n"))
+        .unwrap();
+    (archive, switch)
+}
+
+#[test]
+fn a_promotion_is_followed_over_both_timelines() {
+    let (archive, _) = promoted(0);
+    let found = archive.verify();
+    assert!(found.proved, "{:?}", found.findings);
+    assert_eq!(found.timelines.len(), 2);
+}
+
+#[test]
+fn a_parent_that_goes_on_is_a_fork_that_is_named() {
+    let (archive, switch) = promoted(50_000);
+    let found = archive.verify();
+    let fork = found.findings.iter().find(|finding| matches!(finding, Finding::Fork { .. })).unwrap();
+    assert!(fork.to_string().starts_with(&format!("fork: timeline 2 left timeline 1 at {switch}")), "{fork}");
+}
+
+#[test]
+fn a_child_that_differs_from_its_parent_before_the_switch_is_a_fork_that_fails() {
+    let (archive, _) = promoted(0);
+    let content = fs::read(archive.path(&name(2, 2))).unwrap();
+    archive.change(&(name(1, 2) + ".partial"), 100_000, |_| content[100_000] ^ 1);
+    assert!(archive.failures().iter().any(|failure| failure.contains("before timeline 2 left it")));
+}
+
+#[test]
+fn a_missing_history_leaves_its_timeline_unproved() {
+    let (archive, _) = promoted(0);
+    fs::remove_file(archive.path("00000002.history")).unwrap();
+    let failures = archive.failures();
+    assert!(failures.iter().any(|failure| failure.starts_with("missing history: \"00000002.history\"")));
+}
+
+#[test]
+fn a_hole_between_parent_and_child_is_found() {
+    let (archive, _) = promoted(0);
+    fs::remove_file(archive.path(&name(1, 1))).unwrap();
+    fs::remove_file(archive.path(&(name(1, 2) + ".partial"))).unwrap();
+    assert_eq!(archive.failures(), [format!("hole: segment \"{}\" of timeline 1 is missing", name(1, 1))]);
+}
+
+#[test]
+fn an_empty_directory_is_not_proved() {
+    let archive = Archive { root: tempfile::tempdir().unwrap() };
+    assert_eq!(archive.failures(), ["no WAL in this directory"]);
+}

@@ -1,0 +1,39 @@
+//! WAL for tests: real records on real pages.
+
+use wal::record::{Record, ResourceManager, Xid};
+use wal::writer::{LogIdentity, LogWriter};
+use wal::{Lsn, SegmentSize, SystemId, TimelineId, WalVersion};
+
+pub(crate) const SYSTEM: SystemId = SystemId::new(77);
+
+/// The smallest segments there are.
+pub(crate) fn size() -> SegmentSize {
+    SegmentSize::new(1 << 20).unwrap()
+}
+
+/// Where the WAL starts: the start of a segment.
+pub(crate) fn start() -> Lsn {
+    Lsn::new(u64::from(size().bytes()) * 3)
+}
+
+/// A log on timeline 1 from [`start`] on.
+pub(crate) fn log() -> LogWriter {
+    let identity = LogIdentity { system_id: SYSTEM, segment_size: size(), version: WalVersion::V15 };
+    LogWriter::new(identity, TimelineId::FIRST, start(), Lsn::new(0x28))
+}
+
+/// Appends records until the log has grown by `len` bytes or a bit more; the bytes.
+pub(crate) fn grow(log: &mut LogWriter, len: usize, message: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while bytes.len() < len {
+        let data = message(bytes.len());
+        log.append(&Record::new(ResourceManager::XLOG, 0x20, Xid::INVALID, &data)).unwrap();
+        bytes.extend(log.drain());
+    }
+    bytes
+}
+
+/// A bit more than `len` bytes from [`start`] on, as records of about 3 kB that differ from one another.
+pub(crate) fn wal(len: usize) -> Vec<u8> {
+    grow(&mut log(), len, |at| vec![at as u8; 3000])
+}
