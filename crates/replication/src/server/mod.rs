@@ -174,7 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Authenticated<S> {
     ///
     /// # Errors
     /// A value that is neither a boolean nor `database`, with PostgreSQL's error.
-    pub fn replication_mode(&self) -> Result<ReplicationMode, ServerError> {
+    pub fn replication_mode(&self) -> Result<ReplicationMode, Box<ServerError>> {
         startup::replication_mode(self.startup.get("replication"))
     }
 

@@ -170,18 +170,20 @@ async fn or_tell<S: AsyncWrite + Unpin, T>(
 }
 
 /// What the startup parameter `replication` means (`ProcessStartupPacket`).
-pub(super) fn replication_mode(value: Option<&str>) -> Result<ReplicationMode, ServerError> {
+pub(super) fn replication_mode(value: Option<&str>) -> Result<ReplicationMode, Box<ServerError>> {
     match value {
         None => Ok(ReplicationMode::Off),
         Some("database") => Ok(ReplicationMode::Logical),
         Some(value) => match parse_bool(value) {
             Some(true) => Ok(ReplicationMode::Physical),
             Some(false) => Ok(ReplicationMode::Off),
-            None => Err(ServerError::fatal(
-                SqlState::INVALID_PARAMETER_VALUE,
-                format!("invalid value for parameter \"replication\": \"{value}\""),
-            )
-            .hint("Valid values are: \"false\", 0, \"true\", 1, \"database\".")),
+            None => Err(Box::new(
+                ServerError::fatal(
+                    SqlState::INVALID_PARAMETER_VALUE,
+                    format!("invalid value for parameter \"replication\": \"{value}\""),
+                )
+                .hint("Valid values are: \"false\", 0, \"true\", 1, \"database\"."),
+            )),
         },
     }
 }

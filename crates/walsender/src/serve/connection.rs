@@ -70,6 +70,12 @@ impl From<ServerError> for CommandFailure {
     }
 }
 
+impl From<Box<ServerError>> for CommandFailure {
+    fn from(error: Box<ServerError>) -> Self {
+        Self::Error(error)
+    }
+}
+
 impl From<std::io::Error> for CommandFailure {
     fn from(error: std::io::Error) -> Self {
         Self::End(error.into())
@@ -92,7 +98,7 @@ pub(super) async fn serve(
         Ok(serving) => serving,
         Err(error) => {
             client.refuse(&error).await;
-            return Err(ConnectionError::Fatal(Box::new(error)));
+            return Err(ConnectionError::Fatal(error));
         }
     };
     let Some(_place) = shared.take_place() else {
@@ -119,28 +125,32 @@ pub(super) async fn serve(
 }
 
 /// Whether a client that has proved who it is can be served.
-fn admit(shared: &Shared, client: &Authenticated<Socket>) -> Result<Serving, ServerError> {
+fn admit(shared: &Shared, client: &Authenticated<Socket>) -> Result<Serving, Box<ServerError>> {
     let name = "walsender";
     match client.replication_mode()? {
         ReplicationMode::Physical => {}
         ReplicationMode::Logical => {
             let message = format!("{name} serves physical replication only, not replication=database");
             return Err(ServerError::fatal(SqlState::FEATURE_NOT_SUPPORTED, message)
-                .hint("Connect to the leader for logical replication."));
+                .hint("Connect to the leader for logical replication.")
+                .into());
         }
         ReplicationMode::Off => {
             let message = format!("{name} serves replication connections only, not SQL");
             return Err(ServerError::fatal(SqlState::FEATURE_NOT_SUPPORTED, message)
-                .hint("Connect with replication=true to stream WAL."));
+                .hint("Connect with replication=true to stream WAL.")
+                .into());
         }
     }
     if *shared.phase.borrow() > Phase::Serving {
-        return Err(ServerError::fatal(SqlState::CANNOT_CONNECT_NOW, "the WAL sender is shutting down"));
+        let message = "the WAL sender is shutting down";
+        return Err(ServerError::fatal(SqlState::CANNOT_CONNECT_NOW, message).into());
     }
     shared.source.serving().borrow().clone().ok_or_else(|| {
         let directory = shared.source.dir().path().display().to_string();
         ServerError::fatal(SqlState::CANNOT_CONNECT_NOW, "there is no WAL to serve yet")
             .detail(format!("Directory \"{directory}\" holds no valid WAL."))
+            .into()
     })
 }
 
@@ -280,13 +290,10 @@ impl Session {
     }
 
     /// What is served now. Once there was something there always is.
-    fn serving(&self) -> Result<Serving, ServerError> {
-        self.shared
-            .source
-            .serving()
-            .borrow()
-            .clone()
-            .ok_or_else(|| ServerError::error(SqlState::CANNOT_CONNECT_NOW, "there is no WAL to serve"))
+    fn serving(&self) -> Result<Serving, Box<ServerError>> {
+        self.shared.source.serving().borrow().clone().ok_or_else(|| {
+            ServerError::error(SqlState::CANNOT_CONNECT_NOW, "there is no WAL to serve").into()
+        })
     }
 
     async fn execute(&mut self, command: ReplicationCommand) -> CommandResult {

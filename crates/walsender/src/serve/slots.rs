@@ -43,7 +43,7 @@ impl SlotKeeper {
     }
 
     /// Where a slot stands; `None` if there is none of this name.
-    pub(super) fn read(&self, name: &str) -> Result<Option<SlotInfo>, ServerError> {
+    pub(super) fn read(&self, name: &str) -> Result<Option<SlotInfo>, Box<ServerError>> {
         if let Some(info) = self.temporary().get(name) {
             return Ok(Some(*info));
         }
@@ -54,14 +54,14 @@ impl SlotKeeper {
     }
 
     /// Makes a slot that lasts.
-    pub(super) fn create(&self, name: &str, info: SlotInfo) -> Result<(), ServerError> {
+    pub(super) fn create(&self, name: &str, info: SlotInfo) -> Result<(), Box<ServerError>> {
         let name = self.new_name(name)?;
         self.lasting.create(&name, info).map(drop).map_err(|error| answer(&error))
     }
 
     /// Checks that a slot of this name can be made.
-    fn new_name(&self, name: &str) -> Result<SlotName, ServerError> {
-        validate_slot_name(name)?;
+    fn new_name(&self, name: &str) -> Result<SlotName, Box<ServerError>> {
+        validate_slot_name(name).map_err(ServerError::from)?;
         let slot = SlotName::new(name).ok_or_else(|| missing(name))?;
         let lasting = self.lasting.list().map_err(|error| answer(&error))?;
         let temporary = self.temporary();
@@ -73,13 +73,13 @@ impl SlotKeeper {
                 SqlState::CONFIGURATION_LIMIT_EXCEEDED,
                 "all replication slots are in use",
             );
-            return Err(error.hint("Free one or increase max_replication_slots."));
+            return Err(error.hint("Free one or increase max_replication_slots.").into());
         }
         Ok(slot)
     }
 
     /// Removes a slot that nobody uses.
-    pub(super) fn drop(&self, name: &str) -> Result<(), ServerError> {
+    pub(super) fn drop(&self, name: &str) -> Result<(), Box<ServerError>> {
         let slot = SlotName::new(name).ok_or_else(|| missing(name))?;
         if self.temporary().contains_key(name) {
             return Err(answer(&SlotError::Active(slot)));
@@ -99,7 +99,7 @@ impl TemporarySlots {
         Self { keeper, names: Vec::new() }
     }
 
-    pub(super) fn create(&mut self, name: &str, info: SlotInfo) -> Result<(), ServerError> {
+    pub(super) fn create(&mut self, name: &str, info: SlotInfo) -> Result<(), Box<ServerError>> {
         self.keeper.slots.new_name(name)?;
         self.keeper.slots.temporary().insert(name.to_owned(), info);
         self.names.push(name.to_owned());
@@ -126,7 +126,7 @@ impl TemporarySlots {
     }
 
     /// Takes a slot into use: one of these, or a lasting one.
-    pub(super) fn acquire(&self, name: &str) -> Result<SlotInUse, ServerError> {
+    pub(super) fn acquire(&self, name: &str) -> Result<SlotInUse, Box<ServerError>> {
         let keeper = &self.keeper;
         if self.names.iter().any(|own| own == name) {
             return Ok(SlotInUse::Temporary(keeper.clone(), name.to_owned()));
@@ -176,17 +176,20 @@ impl SlotInUse {
     }
 }
 
-fn missing(name: &str) -> ServerError {
-    ServerError::error(SqlState::UNDEFINED_OBJECT, format!("replication slot \"{name}\" does not exist"))
+fn missing(name: &str) -> Box<ServerError> {
+    Box::new(ServerError::error(
+        SqlState::UNDEFINED_OBJECT,
+        format!("replication slot \"{name}\" does not exist"),
+    ))
 }
 
 /// What a client is told.
-fn answer(error: &SlotError) -> ServerError {
+fn answer(error: &SlotError) -> Box<ServerError> {
     let code = match error {
         SlotError::Exists(_) => SqlState::DUPLICATE_OBJECT,
         SlotError::Missing(_) => SqlState::UNDEFINED_OBJECT,
         SlotError::Active(_) => SqlState::OBJECT_IN_USE,
         SlotError::Damaged(_) | SlotError::Io { .. } => SqlState::INTERNAL_ERROR,
     };
-    ServerError::error(code, error.to_string())
+    Box::new(ServerError::error(code, error.to_string()))
 }

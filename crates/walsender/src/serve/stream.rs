@@ -140,7 +140,7 @@ async fn finish(
 }
 
 /// Where `timeline` was left, if it is not the newest.
-fn switch_of(serving: &Serving, timeline: TimelineId) -> Result<Option<TimelineSwitch>, ServerError> {
+fn switch_of(serving: &Serving, timeline: TimelineId) -> Result<Option<TimelineSwitch>, Box<ServerError>> {
     let history = &serving.history;
     if timeline == history.timeline() {
         return Ok(None);
@@ -151,21 +151,21 @@ fn switch_of(serving: &Serving, timeline: TimelineId) -> Result<Option<TimelineS
     };
     match (history.switch_point_of(timeline), next()) {
         (Some(at), Some(next)) => Ok(Some(TimelineSwitch { next, at })),
-        _ => Err(ServerError::error(
+        _ => Err(Box::new(ServerError::error(
             SqlState::INTERNAL_ERROR,
             format!("requested timeline {timeline} is not in this server's history"),
-        )),
+        ))),
     }
 }
 
-fn check_start(start: Lsn, timeline: TimelineId, switch: TimelineSwitch) -> Result<(), ServerError> {
+fn check_start(start: Lsn, timeline: TimelineId, switch: TimelineSwitch) -> Result<(), Box<ServerError>> {
     if start <= switch.at {
         return Ok(());
     }
     let message =
         format!("requested starting point {start} on timeline {timeline} is not in this server's history");
     let detail = format!("This server's history forked from timeline {timeline} at {}.", switch.at);
-    Err(ServerError::error(SqlState::INTERNAL_ERROR, message).detail(detail))
+    Err(Box::new(ServerError::error(SqlState::INTERNAL_ERROR, message).detail(detail)))
 }
 
 /// What ends the driving of a stream.
@@ -338,7 +338,7 @@ impl Streamer<'_> {
             match switch_of(serving, self.timeline) {
                 Ok(None) => self.machine.set_limit(serving.flush),
                 Ok(Some(switch)) => self.machine.end_timeline(switch),
-                Err(error) => return Err(Stop::Failed(Box::new(error))),
+                Err(error) => return Err(Stop::Failed(error)),
             }
         }
         if !self.stopping && *self.phase.borrow() > Phase::Serving {

@@ -113,9 +113,9 @@ impl Watcher {
     fn look(&mut self) -> Result<Option<Serving>, SourceError> {
         let published = self.published()?;
         let now = match published.live() {
-            Some(status) => self.from_receiver(*status)?,
-            None if running_server::is_running(self.dir.path()) => self.from_running_server()?,
-            None => self.from_files()?,
+            Some(status) => self.by_receiver(*status)?,
+            None if running_server::is_running(self.dir.path()) => self.by_running_server()?,
+            None => self.by_files()?,
         };
         let now = now.map(|now| self.never_backwards(now));
         if let Some(now) = now
@@ -139,12 +139,12 @@ impl Watcher {
 
     /// What a living receiver says counts while it receives. One that has lost its leader, or has not reached it yet,
     /// may know less than what it left behind before it was started again: then the files speak for themselves.
-    fn from_receiver(&mut self, status: Status) -> Result<Option<Serving>, SourceError> {
+    fn by_receiver(&mut self, status: Status) -> Result<Option<Serving>, SourceError> {
         let who = (status.writer_pid, status.started_at.map(|at| at.as_u64()));
         let is_new = self.receiver.replace(who) != Some(who);
         let Some(size) = status.segment_size.filter(|_| status.connected && status.flush.is_valid()) else {
             let generation = self.generation() + u64::from(is_new);
-            let now = self.from_files()?;
+            let now = self.by_files()?;
             return Ok(now.map(|now| Serving {
                 writer: Writer::Receiver,
                 generation: now.generation.max(generation),
@@ -193,8 +193,8 @@ impl Watcher {
         Ok(header.and_then(|header| Some((header.version, header.long?.system_id))))
     }
 
-    fn from_running_server(&mut self) -> Result<Option<Serving>, SourceError> {
-        let Some(control) = self.dir.control_file()? else { return self.from_files() };
+    fn by_running_server(&mut self) -> Result<Option<Serving>, SourceError> {
+        let Some(control) = self.dir.control_file()? else { return self.by_files() };
         let durable = running_server::look(&self.dir, &control)?;
         let size = control.segment_size;
         let version = match &self.last {
@@ -213,7 +213,7 @@ impl Watcher {
         }))
     }
 
-    fn from_files(&mut self) -> Result<Option<Serving>, SourceError> {
+    fn by_files(&mut self) -> Result<Option<Serving>, SourceError> {
         if self.last.is_some() && !self.quiet.has_changed(&self.dir)? {
             let last = self.last.clone();
             return Ok(last.map(|last| Serving { writer: Writer::Unknown, ..last }));

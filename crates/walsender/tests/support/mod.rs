@@ -1,5 +1,7 @@
 //! A server in a thread of the test, over a directory of WAL of our own making.
 
+#![allow(clippy::unwrap_used, reason = "everything here is part of a test")]
+
 use std::fs;
 use std::path::Path;
 use std::sync::mpsc;
