@@ -51,11 +51,6 @@ impl Syncer {
         Self { files, unsynced, mode, on_finished, turn: Mutex::new(()) }
     }
 
-    /// After the last durable byte.
-    pub(crate) fn durable(&self) -> Lsn {
-        self.unsynced.lock().durable
-    }
-
     /// Whether there is anything to do.
     pub(crate) fn is_behind(&self) -> bool {
         let state = self.unsynced.lock();

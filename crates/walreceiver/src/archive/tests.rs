@@ -179,9 +179,11 @@ fn an_unproven_tail_may_be_replaced() {
     let proven = point.proven.bytes_since(start()) as usize;
     assert!(proven < 150_000, "the tail ends inside a record");
     let mut other = stream[..proven].to_vec();
-    other.extend(vec![7; 20_000]);
+    other.extend(vec![7; 100]);
     run(&disk, point.proven, &other, &[9_000]);
     assert_holds(&disk, start().saturating_add(other.len() as u64), &other, "replaced tail");
+    assert!(other.len() < 150_000, "the old tail was longer");
+    assert!(content(&disk)[other.len()..].iter().all(|&byte| byte == 0), "nothing stale behind it");
 }
 
 #[test]

@@ -34,6 +34,9 @@ struct Open {
     partial: PartialFile,
     /// The file's blocks up to this offset are known to be initialised.
     initialised: u64,
+    /// Up to here the file may hold bytes of an earlier life that were never proven: the beginning of a record, which
+    /// the server may have replaced by another one since. 0: no such bytes. `None`: not looked for yet.
+    stale: Option<u64>,
 }
 
 impl ArchiveWriter {
@@ -93,7 +96,8 @@ impl ArchiveWriter {
         state.new_names |= partial.is_new;
         state.current = Some(CurrentSegment { file: Arc::clone(&partial.file), path: partial.path.clone() });
         drop(state);
-        self.current = Some(Open { segment, partial, initialised: 0 });
+        let stale = if partial.is_new { Some(0) } else { None };
+        self.current = Some(Open { segment, partial, initialised: 0, stale });
         Ok(())
     }
 
@@ -103,11 +107,12 @@ impl ArchiveWriter {
         let (known, new) = part.split_at(known);
         self.compare(known, offset)?;
         let offset = offset + known.len() as u64;
-        let Some(open) = &mut self.current else { return Ok(()) };
         if new.is_empty() {
             return Ok(());
         }
         let end = offset + new.len() as u64;
+        self.clear_stale(new, offset)?;
+        let Some(open) = &mut self.current else { return Ok(()) };
         if at_tail && open.partial.is_new && end > open.initialised {
             // Only in files made by this writer: in others there may be bytes that count.
             let from = open.initialised.max(offset);
@@ -140,6 +145,45 @@ impl ArchiveWriter {
                 path: open.partial.path.clone(),
             }),
         }
+    }
+
+    /// Zeros what an earlier life left after `new`, if `new` shows that the server has something else there: stale
+    /// bytes behind the end of the log would look like damage.
+    fn clear_stale(&mut self, new: &[u8], offset: u64) -> Result<(), ArchiveError> {
+        let Some(open) = &mut self.current else { return Ok(()) };
+        let file = &*open.partial.file;
+        let read = |buffer: &mut [u8], at| {
+            file.read_exact_at(buffer, at).map_err(ArchiveError::on("read", &open.partial.path))
+        };
+        let stale = match open.stale {
+            Some(stale) => stale,
+            None => {
+                let whole = u64::from(self.files.size.bytes());
+                let (mut at, mut stale) = (offset, 0);
+                while at < whole {
+                    self.scratch.resize((whole - at).min(ZEROS_AHEAD) as usize, 0);
+                    read(&mut self.scratch, at)?;
+                    if let Some(last) = self.scratch.iter().rposition(|&byte| byte != 0) {
+                        stale = at + last as u64 + 1;
+                    }
+                    at += self.scratch.len() as u64;
+                }
+                stale
+            }
+        };
+        open.stale = Some(stale);
+        if offset >= stale {
+            return Ok(());
+        }
+        self.scratch.resize(new.len(), 0);
+        read(&mut self.scratch, offset)?;
+        if self.scratch != new {
+            let end = offset + new.len() as u64;
+            fill_zeros(file, end, stale.saturating_sub(end))
+                .map_err(ArchiveError::on("write", &open.partial.path))?;
+            open.stale = Some(0);
+        }
+        Ok(())
     }
 
     fn finish_current(&mut self) {

@@ -173,14 +173,16 @@ impl Worker {
                 None => {}
                 Some(StreamEvent::Keepalive(keepalive)) => machine.keepalive(keepalive, Instant::now()),
                 Some(StreamEvent::Wal(WalData { start, server_end, data, .. })) => {
-                    if machine.wal(start, data.len(), server_end, Instant::now())? {
-                        validator.feed(&data)?;
-                        if let Some(durable) = segments.write(&mut *self.sink, &data)? {
-                            machine.flushed(durable);
-                        }
-                        machine.written(segments.position);
-                        self.control.received.store(segments.position.as_u64(), Ordering::Release);
+                    let wanted = machine.wal(start, data.len(), server_end, Instant::now())?;
+                    if !wanted {
+                        continue;
                     }
+                    validator.feed(&data)?;
+                    if let Some(durable) = segments.write(&mut *self.sink, &data)? {
+                        machine.flushed(durable);
+                    }
+                    machine.written(segments.position);
+                    self.control.received.store(segments.position.as_u64(), Ordering::Release);
                 }
                 Some(StreamEvent::TimelineEnd) => {
                     segments.end(&mut *self.sink)?;
