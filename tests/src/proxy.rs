@@ -27,6 +27,8 @@ pub enum Verdict {
     Replace(Vec<u8>),
     /// These bytes go to the client in its place, and then the connection is cut.
     ReplaceAndCut(Vec<u8>),
+    /// These bytes go to the client in its place, and then nothing more, while the connection stays open.
+    ReplaceAndHang(Vec<u8>),
 }
 
 impl Message {
@@ -196,6 +198,11 @@ impl Shared {
                 Verdict::Pass => client.write_all(&message.encode())?,
                 Verdict::Replace(bytes) => client.write_all(&bytes)?,
                 Verdict::ReplaceAndCut(bytes) => return client.write_all(&bytes),
+                Verdict::ReplaceAndHang(bytes) => {
+                    client.write_all(&bytes)?;
+                    // Ends once the client has ended the connection and so the server has, too.
+                    return io::copy(&mut server, &mut io::sink()).map(drop);
+                }
             }
         }
     }

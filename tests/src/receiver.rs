@@ -60,3 +60,51 @@ pub fn assert_holds(
         panic!("{} of {from} to {to} differs from the server's WAL, first at {lsn}", archive.display());
     }
 }
+
+/// A record as pg_waldump lists it.
+#[derive(Clone, Copy, Debug)]
+pub struct Listed {
+    /// Where it starts.
+    pub start: Lsn,
+    /// Its length, without page headers and padding.
+    pub length: u64,
+}
+
+impl Listed {
+    /// Where the next record would start, or the page that it would start on.
+    pub fn end(self, size: SegmentSize) -> Lsn {
+        let (mut at, mut rest) = (self.start, self.length);
+        loop {
+            if at.as_u64().is_multiple_of(PAGE) {
+                at = at.saturating_add(if size.offset_of(at) == 0 { 40 } else { 24 });
+            }
+            let step = rest.min(PAGE - at.as_u64() % PAGE);
+            (at, rest) = (at.saturating_add(step), rest - step);
+            if rest == 0 {
+                return at.align8();
+            }
+        }
+    }
+}
+
+const PAGE: u64 = 8192;
+
+/// The records that pg_waldump finds in a directory of finished segments, up to where it finds no more; without `from`
+/// it begins with the directory's first segment.
+#[track_caller]
+pub fn records_in(root: &TempRoot, directory: &Path, from: Option<Lsn>) -> Vec<Listed> {
+    let dump = Tool::postgres(root, Version::V15, "pg_waldump").arg("-p").arg(directory);
+    let dump = match from {
+        Some(from) => dump.args(["-s", &from.to_string()]),
+        None => {
+            let segments = crate::archive::segments(directory);
+            dump.args([segments.first().expect("a segment"), segments.last().expect("a segment")])
+        }
+    };
+    let length =
+        |line: &str| line.split_once("tot):")?.1.split_once('/')?.1.split(',').next()?.trim().parse().ok();
+    let start = |line: &str| line.split_once(" lsn: ")?.1.split(',').next()?.parse().ok();
+    let finished = dump.run();
+    let lines = finished.stdout.lines();
+    lines.filter_map(|line| Some(Listed { start: start(line)?, length: length(line)? })).collect()
+}

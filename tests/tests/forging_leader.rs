@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use wal::{Lsn, SegmentSize};
 use walship_tests::proxy::{Message, Proxy, Verdict};
-use walship_tests::receiver::{assert_holds, pg_receivewal, walreceiver};
-use walship_tests::{Options, Postgres, Random, TempRoot, Tool, Version, archive, lsns_in, wait_until};
+use walship_tests::receiver::{assert_holds, pg_receivewal, read_wal, records_in, walreceiver};
+use walship_tests::{Options, Postgres, Random, TempRoot, Version, archive, lsns_in, wait_until};
 
 /// A leader that writes no more, what pg_receivewal makes of its WAL, and where its records are.
 struct Quiet {
@@ -46,18 +46,14 @@ fn quiet_leader(name: &str) -> Quiet {
     let last = segment_size().segment_ending_at(to).file_name(wal::TimelineId::FIRST, segment_size());
     wait_until("the last segment", || stock.join(&last).exists());
     receiver.interrupt().success();
-    let names = archive::segments(&stock);
-    let dump = Tool::postgres(&root, Version::V15, "pg_waldump").arg("-p").arg(&stock);
-    let dump = dump.args([names.first().unwrap(), names.last().unwrap()]).run();
-    let record = |line: &str| line.split_once(" lsn: ")?.1.split(',').next()?.parse().ok();
-    let records: Vec<Lsn> = dump.stdout.lines().filter_map(record).collect();
+    let records: Vec<_> = records_in(&root, &stock, None).iter().map(|record| record.start).collect();
     assert!(records.len() > 1000, "{} records", records.len());
     Quiet { root, leader, stock, from, to, records }
 }
 
 impl Quiet {
     fn wal(&self, from: Lsn, to: Lsn) -> Vec<u8> {
-        walship_tests::receiver::read_wal(&self.stock, 1, segment_size(), from, to).unwrap()
+        read_wal(&self.stock, 1, segment_size(), from, to).unwrap()
     }
 
     /// The start of the record that the byte at `lsn` belongs to, or that it follows.
@@ -306,7 +302,7 @@ fn assert_survives(
 fn a_server_that_breaks_the_protocol_ends_its_connection_only() {
     let quiet = quiet_leader("broken-protocol");
     let target = quiet.records[quiet.records.len() / 2];
-    let instead = |bytes: Vec<u8>| forge(target, move |_, _, _, _| Verdict::ReplaceAndCut(bytes.clone()));
+    let instead = |bytes: Vec<u8>| forge(target, move |_, _, _, _| Verdict::ReplaceAndHang(bytes.clone()));
     let mut random = Random::new();
     let garbage: Vec<u8> = (0..100_000).map(|_| random.below(256) as u8).collect();
     assert_survives(&quiet, 0, "garbage", instead(garbage));
@@ -314,7 +310,8 @@ fn a_server_that_breaks_the_protocol_ends_its_connection_only() {
     assert_survives(&quiet, 1, "a giant length", instead(giant));
     assert_survives(&quiet, 2, "a negative length", instead(b"d\xff\xff\xff\xff".to_vec()));
     assert_survives(&quiet, 3, "a length below four", instead(b"d\x00\x00\x00\x03".to_vec()));
-    assert_survives(&quiet, 4, "a message cut in its header", instead(b"d\x00".to_vec()));
+    let in_header = forge(target, |_, _, _, _| Verdict::ReplaceAndCut(b"d\x00".to_vec()));
+    assert_survives(&quiet, 4, "a message cut in its header", in_header);
     let in_body =
         forge(target, |message, _, _, at| Verdict::ReplaceAndCut(message.encode()[..5 + 25 + at].to_vec()));
     assert_survives(&quiet, 5, "a message cut in its WAL", in_body);
