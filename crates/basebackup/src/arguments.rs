@@ -287,7 +287,8 @@ fn parse_rate(text: &str) -> anyhow::Result<u32> {
         Some(number) => (number, 1.0),
         None => (text.trim_end(), 1.0),
     };
-    let rate: f64 = number.trim().parse().ok().with_context(|| format!("invalid transfer rate \"{text}\""))?;
+    let rate: f64 =
+        number.trim().parse().ok().with_context(|| format!("invalid transfer rate \"{text}\""))?;
     ensure!(rate > 0.0, "transfer rate must be greater than zero");
     let rate = rate * factor;
     ensure!((32.0..=1_048_576.0).contains(&rate), "transfer rate \"{text}\" is out of range");
@@ -310,13 +311,23 @@ fn parse_mapping(text: &str) -> anyhow::Result<(PathBuf, PathBuf)> {
     let [old, new] = <[String; 2]>::try_from(sides)
         .ok()
         .filter(|sides| sides.iter().all(|side| !side.is_empty()))
-        .with_context(|| format!("invalid tablespace mapping format \"{text}\", must be \"OLDDIR=NEWDIR\""))?;
+        .with_context(|| {
+            format!("invalid tablespace mapping format \"{text}\", must be \"OLDDIR=NEWDIR\"")
+        })?;
     // Without trailing slashes, as the server tells locations.
     let canonical = |path: &str| path.chars().rev().skip_while(|c| *c == '/').collect::<Vec<_>>();
     let canonical = |path: &str| PathBuf::from(canonical(path).into_iter().rev().collect::<String>());
     let (old, new) = (canonical(&old), canonical(&new));
-    ensure!(old.is_absolute(), "old directory is not an absolute path in tablespace mapping: {}", old.display());
-    ensure!(new.is_absolute(), "new directory is not an absolute path in tablespace mapping: {}", new.display());
+    ensure!(
+        old.is_absolute(),
+        "old directory is not an absolute path in tablespace mapping: {}",
+        old.display()
+    );
+    ensure!(
+        new.is_absolute(),
+        "new directory is not an absolute path in tablespace mapping: {}",
+        new.display()
+    );
     Ok((old, new))
 }
 
@@ -342,7 +353,10 @@ mod tests {
         let plain = options("-D /x -Fp -Xs -R -S one -C -cfast -P -v -l label").unwrap();
         assert_eq!(plain.slot, Slot::Named { name: "one".to_owned(), create: true });
         assert!(plain.recovery_configuration && plain.fast_checkpoint && plain.progress && plain.verbose);
-        assert_eq!((plain.format, plain.wal, plain.label.as_str()), (Format::Plain, WalMethod::Stream, "label"));
+        assert_eq!(
+            (plain.format, plain.wal, plain.label.as_str()),
+            (Format::Plain, WalMethod::Stream, "label")
+        );
         let tar = options("-D - -Ft -X fetch -z --no-manifest -r 1.5M -T /a\\=b/=/c").unwrap();
         assert_eq!((tar.destination, tar.max_rate, tar.manifest), (Destination::Stdout, Some(1536), None));
         assert_eq!(tar.tablespace_mapping, [(PathBuf::from("/a=b"), PathBuf::from("/c"))]);

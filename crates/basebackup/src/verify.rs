@@ -121,7 +121,8 @@ pub fn verify(options: &Options) -> Result<Report, VerifyError> {
 impl<'a> Context<'a> {
     fn new(options: &'a Options, manifest: &'a Manifest) -> Self {
         let trimmed = |name: &str| name.trim_end_matches('/').as_bytes().to_vec();
-        let ignored = IGNORED.into_iter().chain(options.ignore.iter().map(String::as_str)).map(trimmed).collect();
+        let ignored =
+            IGNORED.into_iter().chain(options.ignore.iter().map(String::as_str)).map(trimmed).collect();
         Self {
             options,
             manifest,

@@ -34,7 +34,8 @@ impl<W: Write> Encoder<W> {
                 Inner::Lz4(Box::new(FrameEncoder::with_frame_info(info, out)))
             }
             Method::Zstd => {
-                let mut encoder = zstd::Encoder::new(out, settings.level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL))?;
+                let mut encoder =
+                    zstd::Encoder::new(out, settings.level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL))?;
                 if settings.workers > 0 {
                     encoder.multithread(settings.workers)?;
                 }

@@ -56,7 +56,8 @@ impl Specification {
             };
         }
         let method = Method::ALL.into_iter().find(|method| method.name() == name);
-        let method = method.ok_or_else(|| invalid(format!("unrecognized compression algorithm: \"{name}\"")))?;
+        let method =
+            method.ok_or_else(|| invalid(format!("unrecognized compression algorithm: \"{name}\"")))?;
         Ok(Some(Self { location, method, detail }))
     }
 
@@ -84,8 +85,8 @@ impl Settings {
             None => (option, None),
         };
         let number = || {
-            let value = value
-                .ok_or_else(|| invalid(format!("compression option \"{keyword}\" requires a value")))?;
+            let value =
+                value.ok_or_else(|| invalid(format!("compression option \"{keyword}\" requires a value")))?;
             value.parse::<i32>().map_err(|_| {
                 invalid(format!("value for compression option \"{keyword}\" must be an integer"))
             })
@@ -101,7 +102,9 @@ impl Settings {
             "workers" => {
                 let workers = number()?;
                 if !zstd {
-                    return Err(invalid(format!("compression algorithm \"{name}\" does not accept a worker count")));
+                    return Err(invalid(format!(
+                        "compression algorithm \"{name}\" does not accept a worker count"
+                    )));
                 }
                 let refuse = |_| invalid(format!("invalid worker count {workers}"));
                 self.workers = u32::try_from(workers).map_err(refuse)?;

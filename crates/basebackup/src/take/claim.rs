@@ -49,9 +49,11 @@ impl Claims {
 
     /// The directories whose entries changed because directories were created, for making that durable.
     pub(super) fn changed_parents(&self) -> impl Iterator<Item = &Path> {
-        self.directories.iter().flat_map(|claim| &claim.created).filter_map(|path| path.parent()).map(|parent| {
-            if parent.as_os_str().is_empty() { Path::new(".") } else { parent }
-        })
+        self.directories.iter().flat_map(|claim| &claim.created).filter_map(|path| path.parent()).map(
+            |parent| {
+                if parent.as_os_str().is_empty() { Path::new(".") } else { parent }
+            },
+        )
     }
 
     /// Keeps everything: the backup is complete, or the user wants to look at what is there of it.
@@ -147,7 +149,8 @@ mod tests {
         fs::write(deep.join("file"), b"1").unwrap();
         std::os::unix::fs::symlink(temp.path(), found.join("link")).unwrap();
         drop(claims);
-        let left: Vec<_> = fs::read_dir(temp.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let left: Vec<_> =
+            fs::read_dir(temp.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["found"]);
         assert_eq!(fs::read_dir(found).unwrap().count(), 0);
     }

@@ -58,7 +58,8 @@ impl Injector {
 
     /// Adds a file, after all members.
     pub(super) fn add_file(&mut self, name: &str, contents: &[u8]) -> Result<(), TakeError> {
-        let path = RelativePath::new(name.as_bytes()).map_err(|error| TakeError::Answer(error.to_string()))?;
+        let path =
+            RelativePath::new(name.as_bytes()).map_err(|error| TakeError::Answer(error.to_string()))?;
         let modified = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let size = contents.len() as u64;
         let header = Header { path, kind: MemberKind::File, mode: self.file_mode, size, modified };

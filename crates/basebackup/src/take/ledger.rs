@@ -122,7 +122,8 @@ mod tests {
 
     #[test]
     fn every_kind_of_difference_is_told() {
-        let ledger = ledger(&[("same", b"1"), ("long", b"12"), ("other", b"1"), ("extra", b""), ("pg_wal/x", b"")]);
+        let ledger =
+            ledger(&[("same", b"1"), ("long", b"12"), ("other", b"1"), ("extra", b""), ("pg_wal/x", b"")]);
         let manifest = manifest(&[("same", b"1"), ("long", b"1"), ("other", b"2"), ("missing", b"")]);
         assert_eq!(
             ledger.compare(&manifest),

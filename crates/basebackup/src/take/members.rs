@@ -58,8 +58,8 @@ impl<'a> Unpacker<'a> {
     pub(super) fn feed(&mut self, mut bytes: &[u8], sink: &mut dyn MemberSink) -> Result<(), TakeError> {
         loop {
             let event = self.reader.next(&mut bytes);
-            let event = event
-                .map_err(|source| TakeError::Archive { archive: self.archive.to_owned(), source })?;
+            let event =
+                event.map_err(|source| TakeError::Archive { archive: self.archive.to_owned(), source })?;
             match event {
                 None => return Ok(()),
                 Some(Event::Begin(header)) => {

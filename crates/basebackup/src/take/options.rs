@@ -147,7 +147,8 @@ impl Options {
         )?;
         self.check_compression(plain, target)?;
         if let Some((_, new)) = self.tablespace_mapping.iter().find(|(_, new)| new.is_relative()) {
-            let why = format!("new directory is not an absolute path in tablespace mapping: {}", new.display());
+            let why =
+                format!("new directory is not an absolute path in tablespace mapping: {}", new.display());
             return Err(InvalidOptions(why));
         }
         Ok(())
@@ -160,7 +161,9 @@ impl Options {
         }
         let refuse = |why: String| Err(InvalidOptions(why));
         if target {
-            return refuse("client-side compression is not possible when a backup target is specified".to_owned());
+            return refuse(
+                "client-side compression is not possible when a backup target is specified".to_owned(),
+            );
         }
         if plain {
             return refuse("only tar mode backups can be compressed".to_owned());
@@ -184,7 +187,8 @@ impl Options {
 
     /// The compression done here.
     pub(super) fn client_compression(&self) -> Option<Settings> {
-        let compression = self.compression.as_ref().filter(|_| self.compression_location() == Location::Client)?;
+        let compression =
+            self.compression.as_ref().filter(|_| self.compression_location() == Location::Client)?;
         compression.settings().ok()
     }
 

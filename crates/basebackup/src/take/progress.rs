@@ -90,7 +90,8 @@ impl Progress {
 
     fn line(&self, finished: bool) -> String {
         let total = (self.total / 1024).to_string();
-        let percent = if finished { 100 } else { self.done.saturating_mul(100).checked_div(self.total).unwrap_or(0) };
+        let percent =
+            if finished { 100 } else { self.done.saturating_mul(100).checked_div(self.total).unwrap_or(0) };
         let noun = if self.archives == 1 { "tablespace" } else { "tablespaces" };
         let line = format!(
             "{:>width$}/{total} kB ({percent}%), {}/{} {noun}",

@@ -62,6 +62,8 @@ impl Receiver {
         let mut open = None;
         while let Some(section) = self.feed.next_section()? {
             match section {
+                // The server only tells what it is doing; data would not be understood as that of any section.
+                _ if matches!(self.output, Output::Elsewhere) => {}
                 Section::Archive { name, tablespace_path } if manifest.is_none() && open.is_none() => {
                     let (tablespace, compression) = self.identify(&name, &tablespace_path)?;
                     if !seen.insert(tablespace.as_ref().map(|tablespace| tablespace.oid)) {
@@ -95,7 +97,7 @@ impl Receiver {
             Some(tablespace) => tablespace.location == path,
             None => stem == "base.tar" && path.is_empty(),
         };
-        if fits && compression == expected && !matches!(self.output, Output::Elsewhere) {
+        if fits && compression == expected {
             Ok((tablespace.cloned(), compression))
         } else {
             Err(TakeError::Refused(format!("unexpected archive \"{}\"", name.escape_debug())))
@@ -131,7 +133,8 @@ impl Receiver {
         };
         if settings.is_some() || waits {
             // What the server compressed is unpacked, added to, and compressed again in the same way.
-            let again = self.options.server_compression().and_then(|specification| specification.settings().ok());
+            let again =
+                self.options.server_compression().and_then(|specification| specification.settings().ok());
             let out = store.create(&stored_name(client))?;
             let out = Encoder::new(client.or(again), out).map_err(TakeError::writing)?;
             let mut injector = Injector::new(out, settings, self.file_mode);
@@ -175,7 +178,9 @@ impl Receiver {
         if !seen.contains(&None) {
             return missing("archive of the main data directory");
         }
-        if let Some(tablespace) = self.tablespaces.iter().find(|tablespace| !seen.contains(&Some(tablespace.oid))) {
+        if let Some(tablespace) =
+            self.tablespaces.iter().find(|tablespace| !seen.contains(&Some(tablespace.oid)))
+        {
             return missing(&format!("archive of tablespace {}", tablespace.oid));
         }
         if self.options.manifest.is_some() && !manifest { missing("manifest") } else { Ok(()) }
@@ -245,7 +250,10 @@ fn decompress(
     if source.fill_buf().map_err(failed)?.is_empty() {
         Ok(())
     } else {
-        Err(failed(io::Error::new(io::ErrorKind::InvalidData, "data after the end of the compressed archive")))
+        Err(failed(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "data after the end of the compressed archive",
+        )))
     }
 }
 

@@ -28,7 +28,8 @@ mod tests {
     #[test]
     fn values_are_quoted_for_a_configuration_file() {
         let text = settings(r"user=x passfile='/home/it\'s' port=5432", Some("one"));
-        let expected = "primary_conninfo = 'user=x passfile=''/home/it\\\\''s'' port=5432'\nprimary_slot_name = 'one'\n";
+        let expected =
+            "primary_conninfo = 'user=x passfile=''/home/it\\\\''s'' port=5432'\nprimary_slot_name = 'one'\n";
         assert_eq!(text, expected);
         assert!(!settings("user=x", None).contains("slot"));
     }

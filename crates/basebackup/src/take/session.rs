@@ -103,7 +103,8 @@ impl<'a> Session<'a> {
         }
         self.modes = Modes::of_server(&mut client).await?;
         self.claim_directories()?;
-        let system = client.identify_system().await.map_err(TakeError::server("could not identify system"))?;
+        let system =
+            client.identify_system().await.map_err(TakeError::server("could not identify system"))?;
         let settings = self.options.recovery_configuration.then(|| {
             let slot = match &self.options.slot {
                 Slot::Named { name, .. } => Some(name.as_str()),
@@ -305,7 +306,8 @@ impl<'a> Session<'a> {
             };
             match event {
                 BackupEvent::Data(body) => {
-                    let message = BackupMessage::decode(body).map_err(|error| TakeError::Answer(error.to_string()))?;
+                    let message =
+                        BackupMessage::decode(body).map_err(|error| TakeError::Answer(error.to_string()))?;
                     match &message {
                         BackupMessage::NewArchive { name, .. } => self.progress.begin(name),
                         BackupMessage::Progress(done) => self.progress.advance(*done),

@@ -86,7 +86,8 @@ impl Tree {
             return Err(TakeError::Answer(format!("server sent no \"{CONTROL_FILE}\"")));
         }
         let to = self.root.join(CONTROL_FILE);
-        fs::rename(self.root.join(UNFINISHED_CONTROL_FILE), &to).map_err(FileError::on("rename file", &to))?;
+        fs::rename(self.root.join(UNFINISHED_CONTROL_FILE), &to)
+            .map_err(FileError::on("rename file", &to))?;
         Ok(())
     }
 }
@@ -114,7 +115,10 @@ impl TreeArchive<'_> {
 
     fn make_link(&self, path: &RelativePath, target: &Path, to: &[u8]) -> Result<(), TakeError> {
         let announced = self.links.iter().find(|tablespace| {
-            self.is_main && *path == tablespace.path && to == tablespace.location.as_bytes() && !tablespace.in_place
+            self.is_main
+                && *path == tablespace.path
+                && to == tablespace.location.as_bytes()
+                && !tablespace.in_place
         });
         let Some(tablespace) = announced else {
             let to = String::from_utf8_lossy(to);
@@ -131,7 +135,9 @@ impl TreeArchive<'_> {
             target = self.root.join(UNFINISHED_CONTROL_FILE);
             self.tree.has_control_file = true;
         } else if self.is_main
-            && [manifest::FILE_NAME, UNFINISHED_CONTROL_FILE].iter().any(|name| path.as_bytes() == name.as_bytes())
+            && [manifest::FILE_NAME, UNFINISHED_CONTROL_FILE]
+                .iter()
+                .any(|name| path.as_bytes() == name.as_bytes())
         {
             return Err(refused(format!("file \"{path}\" does not belong into an archive")));
         }

@@ -49,7 +49,8 @@ impl WalArchive {
         let path = root.join(format!("{}{UNFINISHED}", Self::file_name(compression)));
         let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(file_mode).open(&path);
         let file = SteadyFile::new(file.map_err(SinkError::on("create", &path))?, durable);
-        let out = Encoder::new(Self::compression(compression), file).map_err(SinkError::on("create", &path))?;
+        let out =
+            Encoder::new(Self::compression(compression), file).map_err(SinkError::on("create", &path))?;
         Ok(Self { path, out: Some(out), file_mode, durable, current: None })
     }
 
@@ -85,7 +86,12 @@ impl WalArchive {
 }
 
 impl WalSink for WalArchive {
-    fn begin(&mut self, timeline: TimelineId, segment: SegmentNo, size: SegmentSize) -> Result<(), SinkError> {
+    fn begin(
+        &mut self,
+        timeline: TimelineId,
+        segment: SegmentNo,
+        size: SegmentSize,
+    ) -> Result<(), SinkError> {
         let name = segment.file_name(timeline, size);
         self.header(&name, u64::from(size.bytes()))?;
         self.current = Some((name, size));

@@ -203,9 +203,9 @@ fn until_zero(field: &[u8]) -> &[u8] {
 /// Octal digits between blanks, or with the top bit of the first byte set a big-endian binary number.
 fn number(field: &[u8]) -> Option<u64> {
     match field.split_first()? {
-        (0x80, rest) => rest.iter().try_fold(0u64, |value, byte| {
-            Some(value.checked_mul(256)? + u64::from(*byte))
-        }),
+        (0x80, rest) => {
+            rest.iter().try_fold(0u64, |value, byte| Some(value.checked_mul(256)? + u64::from(*byte)))
+        }
         _ => octal(field),
     }
 }
@@ -315,7 +315,8 @@ mod tests {
 
     #[test]
     fn the_dot_that_postgresql_puts_before_some_names_is_dropped() {
-        let header = Header::decode(&with(0, b"./pg_wal/archive_status/\0")).map(|header| header.path.to_string());
+        let header =
+            Header::decode(&with(0, b"./pg_wal/archive_status/\0")).map(|header| header.path.to_string());
         assert!(matches!(header, Err(HeaderError::Kind { .. })), "a file's name has no slash at its end");
         let header = Header::decode(&with(0, b"./pg_wal/archive_status\0")).unwrap();
         assert_eq!(header.path.to_string(), "pg_wal/archive_status");

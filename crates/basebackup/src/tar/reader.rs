@@ -219,9 +219,11 @@ mod tests {
     #[test]
     fn members_of_every_size_come_out_whole() {
         let large = vec![7; 100_000];
-        let bytes = archive(&[("a", b""), ("d/", b""), ("d/b", &[1; 512]), ("d/c", &[2; 513]), ("e", &large)]);
+        let bytes =
+            archive(&[("a", b""), ("d/", b""), ("d/b", &[1; 512]), ("d/c", &[2; 513]), ("e", &large)]);
         let members = read(std::iter::once(bytes.as_slice())).unwrap();
-        let lengths: Vec<_> = members.iter().map(|(header, data)| (header.path.to_string(), data.len())).collect();
+        let lengths: Vec<_> =
+            members.iter().map(|(header, data)| (header.path.to_string(), data.len())).collect();
         let expected = [("a", 0), ("d", 0), ("d/b", 512), ("d/c", 513), ("e", 100_000)];
         assert_eq!(lengths, expected.map(|(name, length)| (name.to_owned(), length)));
     }

@@ -234,7 +234,9 @@ impl<'m> Check<'_, 'm> {
             self.context.report(Problem::Checksum(entry.path.clone()));
         }
         let system = self.context.manifest.system_id;
-        if let Some(wrong) = control.filter(|_| system.is_some()).and_then(|bytes| control::check(&bytes, system)) {
+        if let Some(wrong) =
+            control.filter(|_| system.is_some()).and_then(|bytes| control::check(&bytes, system))
+        {
             self.context.report(Problem::ControlFile(wrong));
         }
     }

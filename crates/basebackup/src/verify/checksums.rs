@@ -42,7 +42,8 @@ const FAILED: usize = usize::MAX / 2;
 pub(super) fn verify(context: &Context<'_>, mut files: Vec<File<'_>>) {
     files.sort_by_key(|file| std::cmp::Reverse(file.entry.size));
     let jobs: Vec<_> = files.into_iter().filter_map(Job::new).collect();
-    let pieces: Vec<_> = jobs.iter().flat_map(|job| (0..job.pieces()).map(move |piece| (job, piece))).collect();
+    let pieces: Vec<_> =
+        jobs.iter().flat_map(|job| (0..job.pieces()).map(move |piece| (job, piece))).collect();
     let next = AtomicUsize::new(0);
     let work = || {
         let mut buffer = vec![0; BUFFER];
@@ -80,7 +81,9 @@ impl<'m> Job<'m> {
 
     fn pieces(&self) -> usize {
         match self.expected.algorithm() {
-            ChecksumAlgorithm::Crc32c => usize::try_from(self.file.entry.size.div_ceil(PIECE)).unwrap_or(1).max(1),
+            ChecksumAlgorithm::Crc32c => {
+                usize::try_from(self.file.entry.size.div_ceil(PIECE)).unwrap_or(1).max(1)
+            }
             _ => 1,
         }
     }
@@ -141,7 +144,13 @@ impl<'m> Job<'m> {
 }
 
 /// Adds up to `length` bytes of `file` from `start` to `hasher`; says how many there were.
-fn hash(file: &fs::File, start: u64, length: u64, hasher: &mut Hasher, buffer: &mut [u8]) -> std::io::Result<u64> {
+fn hash(
+    file: &fs::File,
+    start: u64,
+    length: u64,
+    hasher: &mut Hasher,
+    buffer: &mut [u8],
+) -> std::io::Result<u64> {
     let mut done = 0;
     while done < length {
         let wanted = usize::try_from(length - done).map_or(buffer.len(), |left| left.min(buffer.len()));

@@ -21,9 +21,9 @@ pub(super) fn check(bytes: &[u8], system: Option<SystemId>) -> Option<String> {
         _ => return Some("it is too short".to_owned()),
     }
     match system {
-        Some(system) if system != found => Some(format!(
-            "manifest system identifier is {system}, but control file has {found}"
-        )),
+        Some(system) if system != found => {
+            Some(format!("manifest system identifier is {system}, but control file has {found}"))
+        }
         _ => None,
     }
 }
@@ -47,7 +47,9 @@ mod tests {
             let mut bytes = control_file(version, crc_at);
             assert_eq!(check(&bytes, Some(SystemId::new(77))), None);
             assert_eq!(check(&bytes, None), None);
-            assert!(check(&bytes, Some(SystemId::new(78))).unwrap().contains("manifest system identifier is 78"));
+            assert!(
+                check(&bytes, Some(SystemId::new(78))).unwrap().contains("manifest system identifier is 78")
+            );
             bytes[100] ^= 1;
             assert_eq!(check(&bytes, None).unwrap(), "CRC is incorrect");
         }

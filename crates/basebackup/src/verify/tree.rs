@@ -16,7 +16,8 @@ use crate::take::CONTROL_FILE;
 /// Verifies the directory; gives the number of WAL records read.
 pub(super) fn verify(context: &Context<'_>) -> Option<u64> {
     let entries = context.manifest.files.iter().map(|entry| (&entry.path, entry)).collect();
-    let mut walk = Walk { context, entries, found: HashSet::new(), good: Vec::new(), visited: HashSet::new() };
+    let mut walk =
+        Walk { context, entries, found: HashSet::new(), good: Vec::new(), visited: HashSet::new() };
     walk.directory(&context.options.directory, None);
     let Walk { found, good, .. } = walk;
     for entry in &context.manifest.files {

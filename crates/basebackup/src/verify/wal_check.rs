@@ -111,7 +111,8 @@ impl Reading {
     pub(super) fn feed(&mut self, segment: SegmentNo, offset: u64, bytes: &[u8]) -> Result<(), Problem> {
         let at = self.size.start_of(segment).as_u64() + offset;
         let skip = usize::try_from(self.position.saturating_sub(at)).unwrap_or(usize::MAX);
-        let left = usize::try_from(self.run.end().as_u64().saturating_sub(self.position)).unwrap_or(usize::MAX);
+        let left =
+            usize::try_from(self.run.end().as_u64().saturating_sub(self.position)).unwrap_or(usize::MAX);
         let Some(wanted) = bytes.get(skip..).filter(|_| at <= self.position) else { return Ok(()) };
         let wanted = wanted.get(..left).unwrap_or(wanted);
         self.position += wanted.len() as u64;
@@ -165,10 +166,13 @@ impl Directory {
         let (path, mut file) = loop {
             let Some(timeline) = names.next() else {
                 let start = reading.size.start_of(segment).max(run.start());
-                let name = run.timelines(segment, reading.size).first().map(|timeline| {
-                    segment.file_name(*timeline, reading.size)
-                });
-                return Err(run.problem(start, format!("WAL segment {} is missing", name.unwrap_or_default())));
+                let name = run
+                    .timelines(segment, reading.size)
+                    .first()
+                    .map(|timeline| segment.file_name(*timeline, reading.size));
+                return Err(
+                    run.problem(start, format!("WAL segment {} is missing", name.unwrap_or_default()))
+                );
             };
             let path = self.0.join(segment.file_name(timeline, reading.size));
             if let Ok(file) = fs::File::open(&path) {

@@ -32,7 +32,8 @@ fn the_servers_bytes_come_back_exactly() {
 
 #[test]
 fn version_2_names_the_system() {
-    let text = VERSION_1.replace("Version\": 1,\n", "Version\": 2,\n\"System-Identifier\": 7710757245570185278,\n");
+    let text =
+        VERSION_1.replace("Version\": 1,\n", "Version\": 2,\n\"System-Identifier\": 7710757245570185278,\n");
     let bytes = sealed(&text);
     let manifest = Manifest::parse(&bytes).unwrap();
     assert_eq!(manifest.system_id, Some(SystemId::new(7710757245570185278)));
@@ -69,7 +70,11 @@ fn strictness_is_that_of_postgresql() {
     refuse("Version\": 1", "Version\": 2", "version");
     refuse("Version\": 1", "Version\": 3", "version");
     refuse("Checksum\": \"43872087\"", "Checksum\": \"4387208\"", "invalid checksum");
-    refuse("\"CRC32C\", \"Checksum\": \"43872087\"", "\"MD5\", \"Checksum\": \"43872087\"", "invalid checksum");
+    refuse(
+        "\"CRC32C\", \"Checksum\": \"43872087\"",
+        "\"MD5\", \"Checksum\": \"43872087\"",
+        "invalid checksum",
+    );
     refuse(", \"Checksum\": \"43872087\"", "", "invalid checksum");
     refuse("62617365ff", "62617365f", "could not decode");
     refuse("62617365ff", "6261636b75705f6c6162656c", "duplicate path name");
@@ -83,20 +88,20 @@ fn strictness_is_that_of_postgresql() {
 fn entry() -> impl Strategy<Value = FileEntry> {
     let checksum = prop_oneof![
         Just(None),
-        (proptest::sample::select(ChecksumAlgorithm::ALL.to_vec()), any::<Vec<u8>>()).prop_map(|(algorithm, bytes)| {
-            let mut hasher = algorithm.hasher();
-            hasher.update(&bytes);
-            Some(hasher.finish())
-        })
+        (proptest::sample::select(ChecksumAlgorithm::ALL.to_vec()), any::<Vec<u8>>()).prop_map(
+            |(algorithm, bytes)| {
+                let mut hasher = algorithm.hasher();
+                hasher.update(&bytes);
+                Some(hasher.finish())
+            }
+        )
     ];
-    (proptest::collection::vec(any::<u8>(), 1..40), any::<bool>(), any::<u64>(), ".{0,30}", checksum).prop_filter_map(
-        "not a path",
-        |(path, force, size, last_modified, checksum)| {
+    (proptest::collection::vec(any::<u8>(), 1..40), any::<bool>(), any::<u64>(), ".{0,30}", checksum)
+        .prop_filter_map("not a path", |(path, force, size, last_modified, checksum)| {
             let path = RelativePath::new(&path).ok()?;
             let encoded = force || std::str::from_utf8(path.as_bytes()).is_err();
             Some(FileEntry { path, encoded, size, last_modified, checksum })
-        },
-    )
+        })
 }
 
 proptest! {

@@ -5,9 +5,9 @@ use replication::stream::BackupMessage;
 
 use super::*;
 use crate::RelativePath;
-use crate::manifest::{FileEntry, ManifestRequest, WalRange};
+use crate::manifest::{FileEntry, WalRange};
 use crate::take::feed::{Delivery, channel};
-use crate::take::options::{Destination, Format, Slot, WalMethod};
+use crate::take::options::{Destination, Format, ManifestRequest, Slot, WalMethod};
 use crate::take::tree::CONTROL_FILE;
 use crate::tar::{Header, MemberKind, Owner, TRAILER, padding};
 
@@ -82,7 +82,11 @@ fn begin(name: &str) -> BackupMessage {
 }
 
 fn data(bytes: &[u8]) -> impl Iterator<Item = BackupMessage> {
-    bytes.chunks(700).map(|chunk| BackupMessage::Data(Bytes::copy_from_slice(chunk))).collect::<Vec<_>>().into_iter()
+    bytes
+        .chunks(700)
+        .map(|chunk| BackupMessage::Data(Bytes::copy_from_slice(chunk)))
+        .collect::<Vec<_>>()
+        .into_iter()
 }
 
 fn compress(text: &str, bytes: &[u8]) -> Vec<u8> {
@@ -92,7 +96,11 @@ fn compress(text: &str, bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-fn receive(options: Options, settings: Option<&str>, messages: Vec<BackupMessage>) -> Result<Received, TakeError> {
+fn receive(
+    options: Options,
+    settings: Option<&str>,
+    messages: Vec<BackupMessage>,
+) -> Result<Received, TakeError> {
     let Destination::Directory(root) = options.destination.clone() else { unreachable!("a test's options") };
     let output = match options.format {
         Format::Plain => Output::Tree(Tree::new(&root, true)),
@@ -102,7 +110,8 @@ fn receive(options: Options, settings: Option<&str>, messages: Vec<BackupMessage
     sender.try_send(Delivery::Batch(messages)).ok().unwrap();
     sender.try_send(Delivery::End).ok().unwrap();
     let settings = settings.map(str::to_owned);
-    Receiver { options: Arc::new(options), feed, output, tablespaces: Vec::new(), settings, file_mode: 0o600 }.run()
+    Receiver { options: Arc::new(options), feed, output, tablespaces: Vec::new(), settings, file_mode: 0o600 }
+        .run()
 }
 
 fn backup(name: &str, archive: &[u8], manifest: &Manifest) -> Vec<BackupMessage> {
@@ -116,7 +125,8 @@ fn a_server_may_compress_in_any_way() {
         let temp = tempfile::tempdir().unwrap();
         let packed = compress(text, &base());
         let messages = backup(&format!("base.tar{suffix}"), &packed, &manifest());
-        let received = receive(options(temp.path(), Format::Plain, Some(text)), None, messages.clone()).unwrap();
+        let received =
+            receive(options(temp.path(), Format::Plain, Some(text)), None, messages.clone()).unwrap();
         let Output::Tree(mut tree) = received.output else { panic!("not a tree") };
         tree.finish_files().unwrap();
         tree.reveal().unwrap();
@@ -144,7 +154,7 @@ fn settings_are_added_to_an_archive() {
     let (mut reader, mut input, mut members) = (crate::tar::Reader::new(), bytes.as_slice(), Vec::new());
     while let Some(event) = reader.next(&mut input).unwrap() {
         match event {
-            crate::tar::Event::Begin(header) => members.push((header.path.to_string(), Vec::new())),
+            crate::tar::Event::Begin(header) => members.push((header.path.to_string(), Vec::<u8>::new())),
             crate::tar::Event::Data(data) => members.last_mut().unwrap().1.extend(data),
             crate::tar::Event::End => {}
         }
@@ -167,6 +177,23 @@ fn a_damaged_file_fails_the_backup() {
         error.to_string(),
         "backup does not match its manifest: checksum mismatch for file \"global/pg_control\""
     );
+}
+
+#[test]
+fn a_server_that_keeps_the_backup_sends_no_data() {
+    let receive_elsewhere = |messages| {
+        let (sender, feed) = channel();
+        sender.try_send(Delivery::Batch(messages)).ok().unwrap();
+        sender.try_send(Delivery::End).ok().unwrap();
+        let options = Arc::new(options(Path::new("/nowhere"), Format::Plain, None));
+        let output = Output::Elsewhere;
+        Receiver { options, feed, output, tablespaces: Vec::new(), settings: None, file_mode: 0o600 }.run()
+    };
+    let told =
+        vec![begin("16384.tar"), begin("base.tar"), BackupMessage::Progress(7), BackupMessage::Manifest];
+    assert!(receive_elsewhere(told).is_ok());
+    let sent = vec![begin("base.tar"), BackupMessage::Data(Bytes::from_static(b"x"))];
+    assert!(receive_elsewhere(sent).is_err());
 }
 
 #[test]

@@ -98,7 +98,8 @@ fn no_link_leads_out() {
     ] {
         let target = Target::new();
         let to = to.replace(target.temp.path().to_str().unwrap(), "");
-        let refused = target.unpack(&[("pg_tblspc", DIR, b""), (path, link(&to), b""), ("evil/x", FILE, b"")]);
+        let refused =
+            target.unpack(&[("pg_tblspc", DIR, b""), (path, link(&to), b""), ("evil/x", FILE, b"")]);
         assert!(matches!(refused, Err(TakeError::Refused(_))), "{path} -> {to}");
         assert!(target.outside_is_untouched());
     }
