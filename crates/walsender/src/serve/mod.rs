@@ -7,6 +7,7 @@ mod answers;
 mod connection;
 mod listener;
 mod run;
+mod session;
 mod slots;
 mod socket;
 mod standing;

@@ -17,7 +17,8 @@ use tracing::{info, warn};
 use wal::{Lsn, TimelineId};
 
 use super::answers::complete;
-use super::connection::{CommandFailure, ConnectionError, Peer};
+use super::connection::{ConnectionError, Peer};
+use super::session::CommandFailure;
 use super::slots::SlotInUse;
 use super::socket::Socket;
 use super::standing::Standing;
