@@ -1,7 +1,7 @@
 //! Serving followers: the listening sockets, a thread per connection, the commands, and the stream.
 //!
 //! Every connection has a thread with a small runtime of its own, so that a follower that reads old WAL from a slow
-//! disk holds up nobody else, and several use several cores. What they share is [`Shared`].
+//! disk holds up nobody else, and several use several cores. What they share is `Shared`.
 
 mod answers;
 mod connection;

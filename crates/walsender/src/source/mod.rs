@@ -1,7 +1,7 @@
 //! What may be served from the directory, and how far, at every moment.
 //!
 //! A thread of its own watches the directory and publishes a [`Serving`]. The directory can be a living receiver's
-//! (its status file says what is durable), a running PostgreSQL server's `pg_wal` (see [`running_server`]), or
+//! (its status file says what is durable), a running PostgreSQL server's `pg_wal` (see `running_server`), or
 //! nobody's (the end of valid WAL is found, and what was found is made durable before it is believed); and it can turn
 //! from one into another at any time.
 //!
