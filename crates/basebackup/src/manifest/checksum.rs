@@ -37,7 +37,7 @@ impl ChecksumAlgorithm {
     }
 
     /// The length of a checksum in bytes.
-    pub const fn len(self) -> usize {
+    pub const fn checksum_size(self) -> usize {
         match self {
             Self::Crc32c => 4,
             Self::Sha224 => 28,
@@ -94,7 +94,7 @@ impl Checksum {
     /// has.
     pub fn from_hex(algorithm: ChecksumAlgorithm, digits: &str) -> Option<Self> {
         let bytes = decode_hex(digits)?;
-        (bytes.len() == algorithm.len()).then(|| Self { algorithm, bytes: bytes.into() })
+        (bytes.len() == algorithm.checksum_size()).then(|| Self { algorithm, bytes: bytes.into() })
     }
 
     /// A CRC-32C as a manifest lists it.
@@ -193,7 +193,7 @@ mod tests {
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
         for algorithm in ChecksumAlgorithm::ALL {
-            assert_eq!(of(algorithm, b"x").len(), 2 * algorithm.len());
+            assert_eq!(of(algorithm, b"x").len(), 2 * algorithm.checksum_size());
             assert_eq!(algorithm.name().to_lowercase().parse(), Ok(algorithm));
         }
     }
