@@ -20,7 +20,7 @@ pub struct Walsender {
 }
 
 impl Walsender {
-    /// Starts one that serves `directory`, and waits until it listens.
+    /// Starts one that serves `directory`, in which there is or soon will be WAL, and waits until it does.
     #[track_caller]
     pub fn start_new(root: &TempRoot, directory: &Path) -> Self {
         Self::start_with(root, directory, &[])
@@ -36,7 +36,7 @@ impl Walsender {
         sender
     }
 
-    /// Starts it (again, on the port that it had) and waits until clients can connect.
+    /// Starts it (again, on the port that it had) and waits until it serves.
     #[track_caller]
     pub fn start(&mut self) {
         assert!(self.process.is_none(), "the walsender runs already");
@@ -49,6 +49,8 @@ impl Walsender {
             std::fs::read_to_string(&port_file).ok()?.trim().parse().ok()
         });
         self.process = Some(process);
+        let serves = || (self.try_command("IDENTIFY_SYSTEM").code == Some(0)).then_some(());
+        wait_for("WAL to be served", DEADLINE, serves);
     }
 
     /// SIGKILL, and waits until it is gone.
