@@ -1,9 +1,11 @@
 //! From written to durable.
 
 use std::fmt;
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use disk::DiskFile;
 use wal::Lsn;
 
 use super::ArchiveError;
@@ -127,6 +129,7 @@ impl Syncer {
         if new_names {
             self.sync_names()?;
         }
+        still_there(&*current.file).map_err(ArchiveError::on("fsync", &current.path))?;
         self.unsynced.lock().durable = written;
         report(written);
         Ok(())
@@ -135,5 +138,16 @@ impl Syncer {
     fn sync_names(&self) -> Result<(), ArchiveError> {
         self.unsynced.lock().new_names = false;
         if self.mode == SyncMode::Never { Ok(()) } else { self.files.sync_dir() }
+    }
+}
+
+/// An error for a file that was removed while it is open: what is written and fsynced to it is lost to everybody else,
+/// and must not be acknowledged.
+fn still_there(file: &dyn DiskFile) -> io::Result<()> {
+    match file.as_fd() {
+        Some(fd) if rustix::fs::fstat(fd)?.st_nlink == 0 => {
+            Err(io::Error::new(io::ErrorKind::NotFound, "it has been removed"))
+        }
+        _ => Ok(()),
     }
 }
