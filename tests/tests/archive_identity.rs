@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use wal::Lsn;
-use walship_tests::{Options, Postgres, Process, Random, TempRoot, Tool, Version, archive, wait_for};
+use walship_tests::{
+    Options, Postgres, Process, Random, TempRoot, Tool, Version, archive, wait_for, wait_until,
+};
 
 /// Our receiver and PostgreSQL's on the same server, each with a slot made at the same position.
 struct Receivers {
@@ -197,4 +199,30 @@ fn archives_are_identical_across_a_promotion() {
         assert!(root.join("ours/00000002.history").exists());
         verify(&root, &root.join("ours"));
     }
+}
+
+#[test]
+fn segments_that_were_complete_but_not_yet_finished_when_the_receiver_was_killed_leave_no_hole() {
+    let root = TempRoot::new("unfinished-segments");
+    let options = Options::default().wal_segment_mib(1).setting("wal_keep_size", "1GB");
+    let leader = Postgres::start_new(&root, "leader", Version::V15, options);
+    let archive = root.dir("archive");
+    let receiver =
+        || Tool::ours(&root, "walreceiver").arg("-D").arg(&archive).args(["-d", &leader.conninfo()]).spawn();
+    let first = receiver();
+    wait_until("the receiver to stream", || leader.sql("select count(*) from pg_stat_replication") == "1");
+    leader.sql("create table t as select generate_series(1, 100000)");
+    let last = segment_name(1, (leader.switch_wal().as_u64() - 1) / MIB, MIB);
+    wait_until("the last segment", || archive.join(&last).exists());
+    first.kill9();
+    let segments = archive::segments(&archive);
+    // A segment gets its final name only after it was synced, while the next is being received.
+    for name in &segments[segments.len() - 2..] {
+        std::fs::rename(archive.join(name), archive.join(format!("{name}.partial"))).unwrap();
+    }
+    let second = receiver();
+    wait_until("the last segment again", || archive.join(&last).exists());
+    second.interrupt().success();
+    assert_eq!(archive::segments(&archive), segments);
+    verify(&root, &archive);
 }
