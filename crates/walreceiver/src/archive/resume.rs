@@ -49,6 +49,30 @@ pub(crate) fn check_segment_size(dir: &WalDir, expected: SegmentSize) -> Result<
     }
 }
 
+/// Goes back over unfinished segments that follow each other: a kill between writing a segment's last byte and giving it
+/// its final name leaves it unfinished beside the next one, and it has to be taken up again first.
+pub(crate) fn earliest_unfinished(
+    dir: &WalDir,
+    mut start: StreamingStart,
+    size: SegmentSize,
+) -> Result<StreamingStart, WalDirError> {
+    let listing = dir.list(size)?;
+    let here = |at: Lsn, partial| {
+        let key = (start.timeline, size.segment_of(at), partial);
+        listing.segments.iter().any(|file| (file.timeline, file.segment, file.partial) == key)
+    };
+    let mut lsn = start.lsn;
+    while lsn.as_u64() >= u64::from(size.bytes()) {
+        let before = Lsn::new(lsn.as_u64() - u64::from(size.bytes()));
+        if !here(lsn, true) || !here(before, true) || here(before, false) {
+            break;
+        }
+        lsn = before;
+    }
+    start.lsn = lsn;
+    Ok(start)
+}
+
 /// Validates the end of `dir` from the segment before `start` on, and makes it durable up to where it is valid.
 pub(crate) fn prove(
     dir: &WalDir,

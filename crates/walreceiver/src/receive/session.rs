@@ -60,7 +60,7 @@ impl Session<'_> {
             tracing::warn!("{segment}");
         }
         let mut start = match found {
-            Some(found) => found,
+            Some(found) => resume::earliest_unfinished(&self.dir, found, size)?,
             None => self.start_of_empty(&mut client, server.flush, server.timeline).await?,
         };
         let mut acknowledged = Lsn::INVALID;
