@@ -117,3 +117,35 @@ fn a_follower_too_many_is_told_so_and_the_others_stay() {
     follower.interrupt().success();
     receiver.interrupt().success();
 }
+
+#[test]
+fn a_promotion_travels_down_a_chain_of_senders() {
+    let root = TempRoot::new("chain-promotion");
+    let leader = Postgres::start_new(&root, "leader", Version::V15, Options::default().wal_segment_mib(1));
+    let mut upstream = leader.clone_with_pg_basebackup("upstream");
+    upstream.follow(&leader.conninfo());
+    upstream.start();
+    upstream.sql("select pg_create_physical_replication_slot('w', true)");
+    let (first, second) = (root.dir("first"), root.dir("second"));
+    let receiver = walreceiver(&root, &upstream.conninfo(), &first).args(["-S", "w"]).spawn();
+    let upper = Walsender::start_new(&root, &first);
+    upper.command("CREATE_REPLICATION_SLOT \"w\" PHYSICAL RESERVE_WAL");
+    let relay = walreceiver(&root, &upper.conninfo(), &second).args(["-S", "w"]).spawn();
+    let lower = Walsender::start_new(&root, &second);
+    let mut standby = leader.clone_with_pg_basebackup("standby");
+    standby.follow(&lower.conninfo());
+    standby.start();
+    leader.sql("create table before as select 1 as x");
+    standby.wait_for_replay(leader.flush_lsn());
+
+    upstream.promote();
+    upstream.sql("create table after as select 2 as x");
+    standby.wait_for_replay(upstream.flush_lsn());
+    assert_eq!(standby.sql("select before.x, after.x from before, after"), "1|2");
+    assert_eq!(standby.sql("select received_tli from pg_stat_wal_receiver"), "2");
+    let history = |directory: &std::path::Path| std::fs::read(directory.join("00000002.history")).unwrap();
+    assert_eq!(history(&first), history(&second));
+    for process in [relay, receiver] {
+        process.interrupt().success();
+    }
+}
