@@ -19,6 +19,7 @@
 //! - what cannot go on panics with the whole story (`#[track_caller]`), so a test reads as one linear story.
 
 pub mod archive;
+pub mod base_backup;
 mod binaries;
 mod failure;
 mod guard;
