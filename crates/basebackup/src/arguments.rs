@@ -17,6 +17,8 @@ use crate::verify_arguments::VerifyArguments;
 /// a server from it. Every file is checked against the server's manifest while it arrives.
 #[derive(Parser, Debug)]
 #[command(name = "basebackup", version, disable_help_flag = true, args_conflicts_with_subcommands = true)]
+// As with PostgreSQL's tools, of an option given twice the last counts: scripts add theirs to what users give.
+#[command(args_override_self = true)]
 #[command(after_help = "Example, a standby of the server on host db:\n  \
     basebackup -h db -U replicator -D /srv/standby -R -C -S standby1 -c fast -P\n\
     Connection settings not given come from PG* variables and the password file.")]
@@ -360,6 +362,9 @@ mod tests {
         let tar = options("-D - -Ft -X fetch -z --no-manifest -r 1.5M -T /a\\=b/=/c").unwrap();
         assert_eq!((tar.destination, tar.max_rate, tar.manifest), (Destination::Stdout, Some(1536), None));
         assert_eq!(tar.tablespace_mapping, [(PathBuf::from("/a=b"), PathBuf::from("/c"))]);
+        let twice = options("-D /x -D /y -P -P -T /a=/b -T /c=/d -l one -l two").unwrap();
+        assert_eq!(twice.destination, Destination::Directory(PathBuf::from("/y")));
+        assert_eq!((twice.label.as_str(), twice.tablespace_mapping.len()), ("two", 2));
         let target = options("-t server:/backups -Xnone -Z zstd:3").unwrap();
         let server = Destination::Target { name: "server".to_owned(), detail: Some("/backups".to_owned()) };
         assert_eq!(target.destination, server);
