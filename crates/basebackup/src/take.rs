@@ -1,8 +1,8 @@
 //! Taking a base backup.
 //!
-//! One thread talks to the server ([`session`]), another unpacks or stores what arrives ([`receiver`]), a few more
-//! wait for the disk ([`durability`]), and one streams WAL on a connection of its own (`walreceiver::stream`). Whatever
-//! goes wrong in any of them, all of them end before the directories are given back ([`claim`]).
+//! One thread talks to the server (`session`), another unpacks or stores what arrives (`receiver`), a few more
+//! wait for the disk (`durability`), and one streams WAL on a connection of its own (`walreceiver::stream`). Whatever
+//! goes wrong in any of them, all of them end before the directories are given back (`claim`).
 
 mod archive;
 mod claim;

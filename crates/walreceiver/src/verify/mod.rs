@@ -3,7 +3,7 @@
 //! Every timeline's segments are validated in jobs of a few segments, on as many threads as asked for. A job starts
 //! without knowing the record before it, and ends by reading on until it has seen a whole record that begins after its
 //! last segment: so every record, every prev-link and every continuation is checked by somebody, whatever the
-//! division. What was proved is remembered ([`memory`]), and a file that has not changed since is not read again.
+//! division. What was proved is remembered (`memory`), and a file that has not changed since is not read again.
 //!
 //! | file | |
 //! |---|---|
