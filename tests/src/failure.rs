@@ -18,6 +18,8 @@ impl Finished {
         let [line] = errors[..] else { panic!("expected one line that starts with `{start}`: {self}") };
         assert_eq!(self.stderr.lines().last(), Some(line), "the error is not the last line: {self}");
         assert!(line.contains(text), "expected `{text}` in the line: {self}");
+        let parts: Vec<_> = line.split(": ").collect();
+        assert!(parts.windows(2).all(|two| two[0] != two[1]), "the line says something twice: {line}");
         line.to_owned()
     }
 }

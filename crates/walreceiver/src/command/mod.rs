@@ -47,9 +47,17 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Fetch(arguments)) => fetch::run(arguments),
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("walreceiver: error: {error:#}");
+        eprintln!("walreceiver: error: {}", one_line(&error));
         ExitCode::FAILURE
     })
+}
+
+/// The error and its causes, but for those that an error above them has told already.
+fn one_line(error: &anyhow::Error) -> String {
+    let causes = error.chain().map(ToString::to_string);
+    let join =
+        |line: String, cause: String| if line.ends_with(&cause) { line } else { format!("{line}: {cause}") };
+    causes.reduce(join).unwrap_or_default()
 }
 
 /// Logs to standard error; `RUST_LOG` overrides the level.
