@@ -45,7 +45,10 @@ pub async fn run(
 ) -> Result<(), ReceiverError> {
     // Before anything is sent or written: a wrong directory is the commonest mistake.
     OsDisk::new().read_dir(&options.dir).map_err(crate::archive::ArchiveError::on("open", &options.dir))?;
-    let mut client = connect_prompting(&mut options.conninfo, Replication::Physical, options.prompt).await?;
+    let mut client = tokio::select! {
+        connected = connect_prompting(&mut options.conninfo, Replication::Physical, options.prompt) => connected?,
+        _ = shutdown.changed() => return Ok(()),
+    };
     let disk: Arc<dyn Disk> = Arc::new(disk_for(&mut client).await);
     let identity = Identity::ask(&mut client).await?;
     let dir = WalDir::new(&options.dir, Arc::clone(&disk));
@@ -65,9 +68,13 @@ pub async fn run(
         let began = Instant::now();
         let ended = match connection.take() {
             Some(client) => session.run(client).await,
-            None => match Client::connect(&options.conninfo, Replication::Physical).await {
-                Ok(client) => session.run(client).await,
-                Err(error) => Err(error.into()),
+            None => tokio::select! {
+                connected = Client::connect(&options.conninfo, Replication::Physical) => match connected {
+                    Ok(client) => session.run(client).await,
+                    Err(error) => Err(error.into()),
+                },
+                // Nothing is lost, and a server that does not answer may take for ever.
+                _ = shutdown.changed() => return Ok(()),
             },
         };
         session.publisher.disconnected();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use disk::durable_write;
 use replication::client::{Client, Finished, NextTimeline, StartOutcome};
@@ -18,6 +18,9 @@ use super::{ReceiverError, ReceiverOptions};
 use crate::archive::resume::{self, ResumePoint};
 use crate::archive::{ArchiveError, ArchiveWriter, Observer, Pipeline, SegmentFiles};
 use crate::compress::Compressor;
+
+/// How long a server may take to answer that we want no more.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// What must not change from connection to connection.
 #[derive(Clone, Copy, Debug)]
@@ -82,8 +85,10 @@ impl Session<'_> {
                                 "stopped log streaming at {received} (timeline {})",
                                 start.timeline
                             );
-                            // The archive is complete; how the server takes the farewell changes nothing.
-                            if let Ok(Finished { client, .. }) = stream.finish().await {
+                            // The archive is complete; how the server takes the farewell changes nothing, nor
+                            // whether it does.
+                            let farewell = tokio::time::timeout(FAREWELL, stream.finish()).await;
+                            if let Ok(Ok(Finished { client, .. })) = farewell {
                                 client.close().await;
                             }
                             return Ok(());
