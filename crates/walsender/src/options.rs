@@ -88,7 +88,7 @@ pub(crate) struct Options {
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     /// Print help
-    #[arg(short = '?', long, action = clap::ArgAction::Help)]
+    #[arg(short = '?', long, action = clap::ArgAction::Help, global = true)]
     help: Option<bool>,
 }
 

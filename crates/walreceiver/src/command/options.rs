@@ -34,10 +34,10 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) receive: ReceiveArguments,
     /// Show this help
-    #[arg(short = '?', long, action = ArgAction::Help, global = true)]
+    #[arg(short = '?', long, action = ArgAction::Help, global = true, help_heading = "Help")]
     help: Option<bool>,
     /// Show the version
-    #[arg(short = 'V', long, action = ArgAction::Version)]
+    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "Help")]
     version: Option<bool>,
 }
 
