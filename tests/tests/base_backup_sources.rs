@@ -93,7 +93,7 @@ fn a_standby_that_is_promoted_meanwhile_gives_no_backup() {
         let process = basebackup(&standby, &backup).args(["-X", method, "-r", "8M"]).spawn();
         wait_until("the first file", || backup.join("backup_label").exists());
         standby.promote();
-        process.wait().failure("");
+        process.wait().failure("the standby was promoted during online backup");
         assert!(!backup.exists());
         drop(standby);
         std::fs::remove_dir_all(root.join("standby")).unwrap();
