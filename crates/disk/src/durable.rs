@@ -54,8 +54,9 @@ pub fn durable_create_dir_all(disk: &dyn Disk, path: &Path) -> io::Result<()> {
 /// a later overwrite and sync changes no file-system metadata.
 pub fn fill_zeros(file: &dyn DiskFile, mut offset: u64, mut len: u64) -> io::Result<()> {
     static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
+    let at_once = file.zeros_at_once().clamp(1, ZEROS.len()) as u64;
     while len > 0 {
-        let count = len.min(ZEROS.len() as u64);
+        let count = len.min(at_once);
         file.write_all_at(ZEROS.split_at(count as usize).0, offset)?;
         offset += count;
         len -= count;

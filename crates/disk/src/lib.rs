@@ -137,6 +137,11 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// part that extends the file is written out as zeros.
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()>;
 
+    /// How many bytes [`fill_zeros`] had best write with one call.
+    fn zeros_at_once(&self) -> usize {
+        256 << 10
+    }
+
     /// Makes the file's bytes and length durable (`fdatasync`), not its name.
     fn sync_data(&self) -> io::Result<()>;
 

@@ -108,6 +108,12 @@ fn content_len(found: &fs::Metadata) -> u64 {
 struct OsFile(File);
 
 impl DiskFile for OsFile {
+    /// Little: large writes make the page cache use large folios, and each small write and sync into those later costs
+    /// more. See docs/performance.md.
+    fn zeros_at_once(&self) -> usize {
+        8 << 10
+    }
+
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         loop {
             match self.0.read_at(buf, offset) {

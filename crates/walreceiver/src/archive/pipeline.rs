@@ -22,8 +22,9 @@ use super::{ArchiveError, ArchiveWriter, Observer, SyncMode, Syncer};
 const QUEUE_LIMIT: usize = 4 << 20;
 /// Chunks up to this size are written by the receiving task if nothing waits before them.
 const SMALL: usize = 32 << 10;
-/// A disk that syncs faster than this is not worth a switch to another thread and back.
-const QUICK_SYNC: Duration = Duration::from_micros(200);
+/// A disk that syncs faster than this is not worth a switch to another thread and back, which on busy cores costs as
+/// much again: what arrives in so short a time waits in the socket's buffer. Acknowledging is counted in.
+const QUICK_SYNC: Duration = Duration::from_millis(1);
 /// How long written bytes may stay unsynced in [`SyncMode::Soon`].
 const SOON: Duration = Duration::from_millis(10);
 
@@ -106,7 +107,7 @@ impl Pipeline {
                 soon: None,
                 running: false,
                 closed: false,
-                usual: QUICK_SYNC * 2,
+                usual: QUICK_SYNC,
             }),
             requested: Condvar::new(),
         });
