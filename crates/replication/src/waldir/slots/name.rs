@@ -2,19 +2,16 @@
 
 use std::fmt;
 
+use crate::command::validate_slot_name;
+
 /// A slot's name: 1 to 63 of the characters `a-z`, `0-9` and `_` (`ReplicationSlotValidateName`).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SlotName(String);
 
 impl SlotName {
-    /// The longest name, in bytes (`NAMEDATALEN` - 1).
-    pub const MAX_LEN: usize = 63;
-
     /// `name`, if a slot may be called that.
     pub fn new(name: &str) -> Option<Self> {
-        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-        ((1..=Self::MAX_LEN).contains(&name.len()) && name.bytes().all(allowed))
-            .then(|| Self(name.to_owned()))
+        validate_slot_name(name).is_ok().then(|| Self(name.to_owned()))
     }
 
     /// The name.
