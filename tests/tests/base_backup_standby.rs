@@ -49,7 +49,7 @@ fn a_new_slot_and_recovery_configuration_make_a_standby_that_streams() {
         leader.sql("select pg_create_physical_replication_slot('unpacked', true)");
         let tool = basebackup(&leader, &archives).args(["-d", &leader.socket_conninfo()]);
         let (transactions, _) =
-            load.during(tool.args(["-F", "t", "-Z", "server-zstd", "-R", "-S", "unpacked"]));
+            load.during(tool.args(["-F", "t", "-Z", "server-gzip", "-R", "-S", "unpacked"]));
         let directory = unpack(&root, &archives, "again");
         assert_streams(&leader, "unpacked", &directory, "unpacked", transactions);
         load.stop();
