@@ -1,0 +1,1 @@
+//! B+trees of variable-length keys and values on pages.

@@ -1,0 +1,1 @@
+//! Checkpoints: fuzzy, paced, and what they allow to be forgotten.

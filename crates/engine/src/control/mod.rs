@@ -1,0 +1,1 @@
+//! `global/pg_control`, written so that pg_controldata reads it.

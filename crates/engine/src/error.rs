@@ -1,0 +1,87 @@
+//! What can go wrong in the engine.
+
+use std::io;
+use std::path::PathBuf;
+
+use wal::Lsn;
+
+use crate::{PageId, TreeId};
+
+/// An error of the engine. Each says what it happened to; the embedder adds what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// Reading, writing or syncing a file failed. A failed sync never comes back as an error: it ends the process.
+    #[error("could not {action} file \"{path}\"", path = path.display())]
+    File {
+        /// What was tried: "open", "read", "write".
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// A page that was read is not the page that was written.
+    #[error("{page} is damaged: {reason}")]
+    Damaged {
+        /// The page.
+        page: PageId,
+        /// What does not fit.
+        reason: String,
+    },
+    /// The log holds something that cannot be replayed.
+    #[error("cannot replay the WAL record at {lsn}: {reason}")]
+    Replay {
+        /// The record.
+        lsn: Lsn,
+        /// Why.
+        reason: String,
+    },
+    /// The snapshot needs page versions that were given up to bound memory.
+    #[error("snapshot too old: it reads as of {0}, and page versions that old were given up")]
+    SnapshotTooOld(Lsn),
+    /// Somebody else changed the row after this transaction's snapshot was taken.
+    #[error("could not serialize access due to concurrent update")]
+    Serialization,
+    /// Waiting for the lock would close a circle of waiters.
+    #[error("deadlock detected")]
+    Deadlock,
+    /// The transaction has written more than it may.
+    #[error("transaction is larger than the limit of {limit} bytes")]
+    TransactionTooLarge {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// A key longer than the tree can hold.
+    #[error("key of {length} bytes is longer than the maximum of {limit}")]
+    KeyTooLong {
+        /// The key's length in bytes.
+        length: usize,
+        /// The longest that is allowed.
+        limit: usize,
+    },
+    /// A value longer than the tree can hold.
+    #[error("value of {length} bytes is longer than the maximum of {limit}")]
+    ValueTooLong {
+        /// The value's length in bytes.
+        length: usize,
+        /// The longest that is allowed.
+        limit: usize,
+    },
+    /// No such tree.
+    #[error("tree {0} does not exist")]
+    NoTree(TreeId),
+    /// The engine takes no writes: it is a standby.
+    #[error("cannot execute during recovery")]
+    ReadOnly,
+    /// The directory, its control file or its log does not fit; the text is one line for the operator.
+    #[error("{0}")]
+    Directory(String),
+}
+
+impl EngineError {
+    /// An error while doing `action` ("read", "write", …) to the file at `path`.
+    pub fn file(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
+        Self::File { action, path: path.into(), source }
+    }
+}

@@ -1,0 +1,26 @@
+//! A page storage engine that writes PostgreSQL's WAL.
+//!
+//! Trees of opaque keys and values ([`btree`]) on 8 KiB pages ([`page`], [`buffer`]) in PostgreSQL's relation files
+//! ([`relation`]); transactions whose writes reach the pages only when they commit ([`transaction`], [`lock`]), as one
+//! contiguous run of WAL records ([`run`], [`log`]); snapshots that are LSNs ([`snapshot`]); checkpoints and the control
+//! file ([`checkpoint`], [`control`]); and the replay of runs, the same after a crash as on a standby ([`replay`]).
+//! Nothing here knows SQL, sockets or the replication protocol.
+
+pub mod btree;
+pub mod buffer;
+pub mod checkpoint;
+pub mod control;
+mod error;
+mod ids;
+pub mod lock;
+pub mod log;
+pub mod page;
+pub mod page_access;
+pub mod relation;
+pub mod replay;
+pub mod run;
+pub mod snapshot;
+pub mod transaction;
+
+pub use error::EngineError;
+pub use ids::{PageId, TreeId};

@@ -1,0 +1,1 @@
+//! Row and tree locks, their queues, and deadlocks.

@@ -1,0 +1,1 @@
+//! Relation files: blocks on disk, 1 GiB a file.

@@ -1,0 +1,1 @@
+//! Replay of whole runs: after a crash and on a standby.

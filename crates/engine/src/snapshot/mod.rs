@@ -1,0 +1,1 @@
+//! Which LSNs somebody reads at.

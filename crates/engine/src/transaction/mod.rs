@@ -1,0 +1,1 @@
+//! Transactions: private write sets, savepoints, isolation.

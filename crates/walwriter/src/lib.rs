@@ -1,0 +1,1 @@
+//! A database server whose bytes are PostgreSQL's.
