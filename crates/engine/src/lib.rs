@@ -11,6 +11,7 @@ pub mod buffer;
 pub mod checkpoint;
 pub mod control;
 mod error;
+pub mod fatal;
 mod ids;
 pub mod lock;
 pub mod log;

@@ -1,0 +1,54 @@
+//! The end of the process, where going on could lose or show what was never durable.
+//!
+//! A failed fsync, or an error in the middle of applying a commit, leaves memory and disk in a state that only recovery
+//! sorts out. The process ends at once and never retries: after a failed fsync the kernel may have dropped the bytes, and
+//! a later fsync that succeeds proves nothing about them.
+
+use std::fmt;
+use std::panic;
+use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What [`fatal`] panics with after [`panic_instead_of_abort`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fatal(pub String);
+
+impl fmt::Display for Fatal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Set once, by tests and simulations, never in production.
+static PANICS: AtomicBool = AtomicBool::new(false);
+
+/// Logs `message`, prints it to standard error as one line and aborts the process.
+pub fn fatal(message: impl fmt::Display) -> ! {
+    let message = message.to_string();
+    tracing::error!("{message}");
+    if PANICS.load(Ordering::Relaxed) {
+        panic::panic_any(Fatal(message));
+    }
+    eprintln!("PANIC:  {message}");
+    process::abort()
+}
+
+/// From now on [`fatal`] panics with a [`Fatal`] instead of aborting, in the whole process: for tests, and for
+/// simulations in which a node dies and its process goes on. Whatever was in use when it panics must not be used again.
+pub fn panic_instead_of_abort() {
+    PANICS.store(true, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_simulated_end_carries_the_message() {
+        panic_instead_of_abort();
+        let outcome = panic::catch_unwind(|| fatal("could not fsync file \"base/5/1259\""));
+        let payload = outcome.map(|never: std::convert::Infallible| never).expect_err("does not return");
+        let fatal = payload.downcast_ref::<Fatal>().expect("carries the message");
+        assert_eq!(fatal.0, "could not fsync file \"base/5/1259\"");
+    }
+}
