@@ -64,8 +64,11 @@ impl StatusSender {
 
     /// Sends `status`; blocks only if the socket is full, and then for a minute at most.
     pub fn send(&self, status: &StandbyStatus) -> io::Result<()> {
-        let deadline = Instant::now() + PATIENCE;
         let mut left = self.begin(status)?;
+        if left.is_none() {
+            return Ok(());
+        }
+        let deadline = Instant::now() + PATIENCE;
         while let Some(fd) = left {
             let wait = deadline.saturating_duration_since(Instant::now());
             if wait.is_zero() {
@@ -127,6 +130,8 @@ impl StatusSender {
         let State::Socket { fd, pending } = &mut *state else { return Ok(None) };
         while pending.has_remaining() {
             match rustix::net::send(&**fd, pending, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+                // Not `advance`: that gives the room away, and each status would need new room.
+                Ok(sent) if sent >= pending.len() => pending.clear(),
                 Ok(sent) => pending.advance(sent),
                 Err(Errno::INTR) => (),
                 Err(Errno::AGAIN) => return Ok(Some(Arc::clone(fd))),

@@ -59,6 +59,8 @@ pub struct WalStream {
     /// Always there, but while `finish` takes it out.
     client: Option<Client>,
     sender: StatusSender,
+    /// Whether [`StatusSender`]s cannot write, and leave statuses for this side to send.
+    sends_for_others: bool,
     /// The server has sent CopyDone.
     server_done: bool,
 }
@@ -79,8 +81,12 @@ impl Client {
         match self.connection.next_message().await? {
             BackendMessage::CopyBothResponse(_) => {
                 self.connection.receive.expect_bulk(true);
-                let sender = StatusSender::new(self.connection.transport.duplicate()?);
-                Ok(StartOutcome::Streaming(WalStream { client: Some(self), sender, server_done: false }))
+                let socket = self.connection.transport.duplicate()?;
+                let sends_for_others = socket.is_none();
+                let sender = StatusSender::new(socket);
+                let client = Some(self);
+                let stream = WalStream { client, sender, sends_for_others, server_done: false };
+                Ok(StartOutcome::Streaming(stream))
             }
             BackendMessage::RowDescription(columns) => {
                 let next = ending(&mut self, Some(ResultSet { columns, ..ResultSet::default() })).await?;
@@ -131,13 +137,16 @@ impl WalStream {
             if let Some(event) = self.take_buffered()? {
                 return Ok(event);
             }
-            let sender = self.sender.clone();
             let client = self.client.as_mut().ok_or(ClientError::Closed)?;
-            send_left(client, &sender).await?;
+            if !self.sends_for_others {
+                client.connection.fill().await?;
+                continue;
+            }
+            send_left(client, &self.sender).await?;
             tokio::select! {
                 biased;
                 filled = client.connection.fill() => filled?,
-                () = sender.left_something() => (),
+                () = self.sender.left_something() => (),
             }
         }
     }
@@ -150,7 +159,7 @@ impl WalStream {
                 return Ok(Some(event));
             }
             let client = self.client.as_mut().ok_or(ClientError::Closed)?;
-            if self.sender.has_left() || !client.connection.try_fill()? {
+            if (self.sends_for_others && self.sender.has_left()) || !client.connection.try_fill()? {
                 return Ok(None);
             }
         }

@@ -23,7 +23,7 @@ pub(super) struct FinishedSegment {
 }
 
 /// The segment file being written.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct CurrentSegment {
     pub(super) file: Arc<dyn DiskFile>,
     pub(super) path: PathBuf,
@@ -32,7 +32,7 @@ pub(super) struct CurrentSegment {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) finished: VecDeque<FinishedSegment>,
-    pub(super) current: Option<CurrentSegment>,
+    pub(super) current: Option<Arc<CurrentSegment>>,
     /// After the last byte written; moved by the writer.
     pub(super) written: Lsn,
     /// After the last durable byte; moved by the syncer, never ahead of `written` except before the first byte.

@@ -94,7 +94,8 @@ impl ArchiveWriter {
         let partial = self.files.open_partial(segment)?;
         let mut state = self.unsynced.lock();
         state.new_names |= partial.is_new;
-        state.current = Some(CurrentSegment { file: Arc::clone(&partial.file), path: partial.path.clone() });
+        let current = CurrentSegment { file: Arc::clone(&partial.file), path: partial.path.clone() };
+        state.current = Some(Arc::new(current));
         drop(state);
         let stale = if partial.is_new { Some(0) } else { None };
         self.current = Some(Open { segment, partial, initialised: 0, stale });

@@ -1,5 +1,6 @@
 //! One START_REPLICATION: a timeline's WAL from the socket into the archive.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,10 @@ pub(super) enum StreamEnd {
     ServerShutdown,
 }
 
+/// What ends a wait other than the server; `true` if it is to be the end. Kept from wait to wait, because making and
+/// dropping its parts for each commit costs more than looking at them.
+type Interruption = Pin<Box<dyn Future<Output = bool> + Send>>;
+
 enum Next {
     Go,
     EndCopy,
@@ -70,63 +75,84 @@ impl TimelineStream {
 
     /// The server's last event, or `None` if it is us who end the copy.
     async fn receive(&mut self) -> Result<Option<StreamEvent>, ReceiverError> {
+        let mut interruption = self.interruption();
         let mut in_a_row = 0;
+        if let Next::EndCopy = self.act()? {
+            return Ok(None);
+        }
         loop {
-            if let Next::EndCopy = self.act()? {
-                return Ok(None);
-            }
-            let event = match self.stream.try_next()? {
-                Some(event) if in_a_row < EVENTS_IN_A_ROW => {
-                    in_a_row += 1;
-                    event
-                }
-                Some(event) => {
-                    in_a_row = 0;
+            let next = self.stream.try_next()?;
+            if next.is_some() && in_a_row < EVENTS_IN_A_ROW {
+                in_a_row += 1;
+            } else {
+                in_a_row = 0;
+                if next.is_some() {
                     tokio::task::yield_now().await;
                     if *self.shutdown.borrow() {
                         self.acknowledger.machine().stop();
                     }
-                    event
-                }
-                None => {
-                    in_a_row = 0;
+                } else {
                     self.pipeline.batch_ended()?;
                     self.check_compressor()?;
+                }
+                if let Next::EndCopy = self.act()? {
+                    return Ok(None);
+                }
+            }
+            let next = match next {
+                Some(event) => Some(event),
+                None => self.wait(&mut interruption).await?,
+            };
+            match next {
+                Some(StreamEvent::Wal(wal)) => self.take_wal(wal).await?,
+                Some(StreamEvent::Keepalive(keepalive)) => {
+                    self.take_keepalive(keepalive);
                     if let Next::EndCopy = self.act()? {
                         return Ok(None);
                     }
-                    match self.wait().await? {
-                        Some(event) => event,
-                        None => continue,
-                    }
                 }
-            };
-            match event {
-                StreamEvent::Wal(wal) => self.take_wal(wal).await?,
-                StreamEvent::Keepalive(keepalive) => self.take_keepalive(keepalive),
-                end @ (StreamEvent::TimelineEnd | StreamEvent::ServerShutdown) => return Ok(Some(end)),
+                Some(end @ (StreamEvent::TimelineEnd | StreamEvent::ServerShutdown)) => return Ok(Some(end)),
+                None => {}
             }
         }
     }
 
     /// Waits for the server, or for anything else that calls for a look at the machine.
-    async fn wait(&mut self) -> Result<Option<StreamEvent>, ReceiverError> {
-        let timeout = self.acknowledger.machine().next_timeout();
-        let timer = async {
-            match timeout {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
+    async fn wait(&mut self, interruption: &mut Interruption) -> Result<Option<StreamEvent>, ReceiverError> {
+        let stop = tokio::select! {
             biased;
             event = self.stream.next() => return Ok(Some(event?)),
-            () = self.acknowledger.wake.notified() => {}
-            _ = self.shutdown.changed() => self.acknowledger.machine().stop(),
-            () = timer => {}
+            stop = interruption.as_mut() => stop,
+        };
+        if stop {
+            self.acknowledger.machine().stop();
+            self.shutdown.mark_unchanged();
         }
+        *interruption = self.interruption();
         self.pipeline.check()?;
         Ok(None)
+    }
+
+    /// The next interruption from now on. Its timer may be early, for what the server sends moves the machine's next
+    /// timeout on, never back.
+    fn interruption(&self) -> Interruption {
+        let timeout = self.acknowledger.machine().next_timeout();
+        let acknowledger = Arc::clone(&self.acknowledger);
+        let mut shutdown = self.shutdown.clone();
+        Box::pin(async move {
+            let timer = async {
+                match timeout {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = acknowledger.wake.notified() => false,
+                _ = shutdown.changed() => true,
+                () = timer => false,
+            }
+        })
     }
 
     /// Does what the machine wants done.
