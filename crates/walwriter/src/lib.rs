@@ -1,1 +1,7 @@
 //! A database server whose bytes are PostgreSQL's.
+//!
+//! Clients speak PostgreSQL's [`protocol`] to the event loop in [`server`], which drives one [`session`] each; what is
+//! configured, and how it is shown, is in [`config`].
+
+pub mod protocol;
+pub mod session;
