@@ -1,9 +1,11 @@
 //! BASE_BACKUP, from the client's side.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::Client;
-use super::connection::unexpected;
+use super::connection::{connection_error, unexpected};
 use super::error::ClientError;
 use super::types::ResultSet;
 use crate::error::ServerError;
@@ -35,8 +37,18 @@ pub struct BackupStream {
     client: Client,
     /// A row set that is not complete yet.
     rows: Option<ResultSet>,
+    /// Within the copy, where bytes are many and nobody waits for the single one.
+    copying: bool,
+    /// The last read, within the copy, took everything there was.
+    drained: bool,
     finished: bool,
 }
+
+/// How many bytes of the copy are worth waking up for.
+const GATHERED: i32 = 256 << 10;
+
+/// How long to wait for so many.
+const PATIENCE: Duration = Duration::from_millis(2);
 
 /// Far more tablespaces than anybody has.
 const MOST_ROWS: usize = 1 << 20;
@@ -47,7 +59,7 @@ impl Client {
         self.connection.queue(&FrontendMessage::Query(command.to_owned()));
         self.connection.flush().await?;
         self.connection.receive.expect_bulk(true);
-        Ok(BackupStream { client: self, rows: None, finished: false })
+        Ok(BackupStream { client: self, rows: None, copying: false, drained: false, finished: false })
     }
 }
 
@@ -58,7 +70,13 @@ impl BackupStream {
             if let Some(event) = self.take_buffered()? {
                 return Ok(event);
             }
-            self.client.connection.fill().await?;
+            let connection = &mut self.client.connection;
+            if self.copying {
+                let gathered = connection.transport.gather(GATHERED, PATIENCE).await;
+                gathered.map_err(connection_error)?;
+            }
+            connection.fill().await?;
+            self.drained = self.copying && connection.receive.has_room();
         }
     }
 
@@ -68,9 +86,11 @@ impl BackupStream {
             if let Some(event) = self.take_buffered()? {
                 return Ok(Some(event));
             }
-            if !self.client.connection.try_fill()? {
+            // What trickles in is left to gather.
+            if self.drained || !self.client.connection.try_fill()? {
                 return Ok(None);
             }
+            self.drained = self.copying && self.client.connection.receive.has_room();
         }
     }
 
@@ -122,8 +142,14 @@ impl BackupStream {
                 // The last one, BASE_BACKUP, completes no rows.
                 Ok(rows.take().map(|rows| BackupEvent::Rows(ResultSet { tag, ..rows })))
             }
-            (BackendMessage::CopyOutResponse(_), None) => Ok(Some(BackupEvent::CopyBegin)),
-            (BackendMessage::CopyDone, None) => Ok(Some(BackupEvent::CopyEnd)),
+            (BackendMessage::CopyOutResponse(_), None) => {
+                self.copying = true;
+                Ok(Some(BackupEvent::CopyBegin))
+            }
+            (BackendMessage::CopyDone, None) => {
+                (self.copying, self.drained) = (false, false);
+                Ok(Some(BackupEvent::CopyEnd))
+            }
             (BackendMessage::ReadyForQuery(_), None) => {
                 self.finished = true;
                 Ok(Some(BackupEvent::Finished))

@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::frame::{FRAME_HEADER, Frame, FrameDecoder, FrameError};
@@ -67,6 +68,25 @@ impl Transport {
         }
     }
 
+    /// Waits until `least` bytes are there, `patience` has passed or the stream has ended; then goes on waiting until
+    /// there is anything to read at all. For a reader that has just found nothing more to read.
+    ///
+    /// A sender that writes little at a time wakes its reader for each write, which costs both of them more than the
+    /// bytes do. Only TCP can gather; with other streams this returns at once. Cancel safe.
+    pub(super) async fn gather(&self, least: i32, patience: Duration) -> io::Result<()> {
+        let Self::Tcp(stream) = self else { return Ok(()) };
+        // Forget that there was something: from here on the kernel tells when there is enough.
+        let _ = stream.try_io::<()>(Interest::READABLE, || Err(io::ErrorKind::WouldBlock.into()));
+        set_low_water(stream, least)?;
+        let enough = tokio::time::timeout(patience, stream.readable()).await;
+        // This also reports what has come meanwhile but was not enough.
+        set_low_water(stream, 1)?;
+        match enough {
+            Ok(result) => result,
+            Err(_) => stream.readable().await,
+        }
+    }
+
     /// Writes all of `out`, which holds what is left if this is cancelled.
     pub(super) async fn write(&mut self, out: &mut BytesMut) -> io::Result<()> {
         while out.has_remaining() {
@@ -111,6 +131,21 @@ impl Transport {
             Self::Other(stream) => stream.shutdown().await,
         }
     }
+}
+
+/// From how many bytes on a socket counts as readable (`SO_RCVLOWAT`).
+fn set_low_water(stream: &TcpStream, least: i32) -> io::Result<()> {
+    // SAFETY: the descriptor is open, and the option's value is an int that lives through the call.
+    let result = unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVLOWAT,
+            (&raw const least).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 impl AsyncRead for Transport {
@@ -210,6 +245,11 @@ impl ReceiveBuffer {
         &mut self.current
     }
 
+    /// Whether the last read left room: it took all there was.
+    pub(super) fn has_room(&self) -> bool {
+        self.current.len() < self.current.capacity()
+    }
+
     /// Moves the beginning of an unfinished frame to another buffer. A frame longer than a buffer gets one twice as
     /// long as what has been received of it, time and again.
     fn change_buffer(&mut self) {
@@ -302,5 +342,31 @@ mod tests {
         buffer.expect_bulk(true);
         run(&mut buffer, b"d\x3f\xff\xff\xfe12345", |_| panic!("no frame is complete"));
         assert!(buffer.room().capacity() <= LARGE_CHUNK);
+    }
+
+    #[tokio::test]
+    async fn gathering_ends_with_enough_bytes_with_patience_or_with_the_stream() {
+        const LEAST: usize = 64 << 10;
+        const EVER: Duration = Duration::from_secs(3600);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut sender, _) = listener.accept().await.unwrap();
+        let mut transport = Transport::Tcp(stream);
+        let mut buffer = BytesMut::with_capacity(4 * LEAST);
+
+        sender.write_all(&[1; 10]).await.unwrap();
+        transport.gather(LEAST as i32, Duration::from_millis(1)).await.unwrap();
+        assert_eq!(transport.read(&mut buffer).await.unwrap(), 10);
+
+        let (gathered, written) =
+            tokio::join!(transport.gather(LEAST as i32, EVER), sender.write_all(&[2; LEAST]));
+        gathered.and(written).unwrap();
+        assert_eq!(transport.read(&mut buffer).await.unwrap(), LEAST);
+
+        sender.write_all(&[3; 10]).await.unwrap();
+        drop(sender);
+        transport.gather(LEAST as i32, EVER).await.unwrap();
+        assert_eq!(transport.read(&mut buffer).await.unwrap(), 10);
+        assert_eq!(transport.read(&mut buffer).await.unwrap(), 0);
     }
 }
