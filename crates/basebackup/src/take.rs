@@ -7,6 +7,7 @@
 mod archive;
 mod claim;
 mod command;
+mod direct;
 mod durability;
 mod error;
 mod feed;

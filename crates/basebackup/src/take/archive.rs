@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::durability::{SteadyFile, Syncer};
+use super::durability::{DurableFile, Syncer};
 use super::error::TakeError;
 use crate::file_error::FileError;
 
@@ -29,9 +29,19 @@ enum Place {
 
 /// An archive being written. Its errors name the file.
 pub(super) struct StoredArchive {
-    file: SteadyFile,
+    out: Out,
     path: PathBuf,
 }
+
+enum Out {
+    /// Somebody waits for the disk.
+    Durable(DurableFile),
+    /// Nobody does.
+    Plain(File),
+}
+
+/// Archives are always taken to be large; nobody says how large.
+const EXPECTED: u64 = u64::MAX;
 
 impl ArchiveStore {
     /// A store in `root`, which is claimed and empty; files get `mode`.
@@ -52,27 +62,32 @@ impl ArchiveStore {
 
     /// Begins the archive `name`.
     pub(super) fn create(&self, name: &str) -> Result<StoredArchive, TakeError> {
-        let (file, path, durable) = match &self.place {
+        let (out, path) = match &self.place {
             Place::Directory { root, mode, syncer } => {
                 let path = root.join(format!("{name}{UNFINISHED}"));
                 let file = OpenOptions::new().write(true).create_new(true).mode(*mode).open(&path);
-                (file.map_err(FileError::on("create file", &path))?, path, syncer.is_some())
+                let file = file.map_err(FileError::on("create file", &path))?;
+                let out = match syncer {
+                    Some(syncer) => Out::Durable(syncer.file(file, path.clone(), EXPECTED)),
+                    None => Out::Plain(file),
+                };
+                (out, path)
             }
             Place::Stdout => {
                 let path = PathBuf::from("standard output");
                 let file = io::stdout().as_fd().try_clone_to_owned();
-                (File::from(file.map_err(FileError::on("open", &path))?), path, false)
+                (Out::Plain(File::from(file.map_err(FileError::on("open", &path))?)), path)
             }
         };
-        Ok(StoredArchive { file: SteadyFile::new(file, durable), path })
+        Ok(StoredArchive { out, path })
     }
 
     /// Takes back a complete archive.
     pub(super) fn finish(&mut self, archive: StoredArchive) -> Result<(), TakeError> {
-        let Place::Directory { syncer, .. } = &self.place else { return Ok(()) };
-        self.complete.push(archive.path.clone());
-        if let Some(syncer) = syncer {
-            syncer.submit(archive.file.into_file(), archive.path)?;
+        let Place::Directory { syncer, .. } = &mut self.place else { return Ok(()) };
+        self.complete.push(archive.path);
+        if let (Out::Durable(file), Some(syncer)) = (archive.out, syncer) {
+            syncer.submit(file)?;
         }
         Ok(())
     }
@@ -97,11 +112,14 @@ impl ArchiveStore {
 
 impl Write for StoredArchive {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes);
-        written.map_err(|error| io::Error::other(FileError::on("write to file", &self.path)(error)))
+        let written = match &mut self.out {
+            Out::Durable(file) => file.write_all(bytes).map(|()| bytes.len()),
+            Out::Plain(file) => file.write(bytes).map_err(FileError::on("write to file", &self.path)),
+        };
+        written.map_err(io::Error::other)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        Ok(())
     }
 }

@@ -1,26 +1,31 @@
 //! Getting files to the disk while others still arrive.
 //!
-//! Writing back starts early and runs beside receiving: a file's pages are handed to the disk every few megabytes, and
-//! its fsync happens on a thread of its own once it is complete. The first failure is final; nothing is tried again.
+//! Writing runs beside receiving: large files go past the page cache where that is possible (`direct`), and of others
+//! the pages are handed to the disk every few megabytes; the fsyncs happen on threads of their own once files are complete.
+//! The first failure is final; nothing is tried again.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use super::direct::{self, DirectFile, DirectWriter};
 use crate::file_error::FileError;
 
 /// How many bytes are written before the disk is told to begin with them.
 const WRITEBACK: u64 = 8 << 20;
 
-/// How many complete files may wait for their fsync; each holds a file descriptor.
-const WAITING: usize = 64;
+/// How many small files are fsynced one after the other; each holds a file descriptor.
+const BATCH: usize = 64;
+
+/// How many batches may wait.
+const WAITING: usize = 2;
 
 /// Threads that fsync; the waiting is the disk's, so this does not depend on cores.
-const THREADS: usize = 4;
+const THREADS: usize = 3;
 
 /// A file being written from its start to its end.
 #[derive(Debug)]
@@ -79,72 +84,162 @@ impl Write for SteadyFile {
     }
 }
 
-/// Threads that fsync what they are given.
+/// A file being written that is going to be fsynced.
 #[derive(Debug)]
-pub(super) struct Syncer {
-    queue: SyncSender<(File, PathBuf)>,
-    threads: Vec<JoinHandle<()>>,
-    failure: Failure,
+pub(super) enum DurableFile {
+    /// Through the page cache.
+    Cached(SteadyFile, PathBuf),
+    /// Past it.
+    Direct(DirectFile),
 }
 
-/// The first failure, if any.
-type Failure = Arc<Mutex<Option<FileError>>>;
+impl DurableFile {
+    /// Takes the next bytes. An error may be that of earlier ones or of another file.
+    pub(super) fn write_all(&mut self, bytes: &[u8]) -> Result<(), FileError> {
+        match self {
+            Self::Cached(file, path) => file.write_all(bytes).map_err(FileError::on("write to file", path)),
+            Self::Direct(file) => file.write_all(bytes),
+        }
+    }
+}
+
+/// A complete file, and what it is called in errors.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) file: File,
+    pub(super) path: PathBuf,
+}
+
+/// Threads that write large files and fsync all.
+#[derive(Debug)]
+pub(super) struct Syncer {
+    syncs: SyncQueue,
+    /// Complete small files, not handed over yet: the first fsync of a batch commits the file system's journal for all
+    /// of them, so that those after it have little left to do.
+    batch: Vec<Arc<Target>>,
+    /// Bytes in the batch.
+    batched: u64,
+    writer: DirectWriter,
+    threads: Vec<JoinHandle<()>>,
+}
 
 impl Syncer {
     /// Starts the threads.
     pub(super) fn start() -> Self {
         let (queue, waiting) = sync_channel(WAITING);
         let waiting = Arc::new(Mutex::new(waiting));
-        let failure = Failure::default();
+        let syncs = SyncQueue { queue, failure: Failure::default() };
         let threads = (0..THREADS)
             .map(|_| {
-                let (waiting, failure) = (Arc::clone(&waiting), Arc::clone(&failure));
+                let (waiting, failure) = (Arc::clone(&waiting), syncs.failure.clone());
                 std::thread::spawn(move || sync_files(&waiting, &failure))
             })
             .collect();
-        Self { queue, threads, failure }
+        let writer = DirectWriter::start(syncs.clone());
+        Self { syncs, batch: Vec::new(), batched: 0, writer, threads }
     }
 
-    /// Takes a complete file; waits while too many are under way. Fails if any fsync has failed so far.
-    pub(super) fn submit(&self, file: File, path: PathBuf) -> Result<(), FileError> {
-        self.check()?;
-        // The threads only end when the queue does, or by a panic, which `finish` reports.
-        let _ = self.queue.send((file, path));
-        Ok(())
+    /// `file`, empty and at its start, which is expected to get so many bytes.
+    pub(super) fn file(&self, file: File, path: PathBuf, expected: u64) -> DurableFile {
+        if expected < direct::LEAST {
+            return DurableFile::Cached(SteadyFile::new(file, true), path);
+        }
+        match self.writer.take(file, &path) {
+            Ok(file) => DurableFile::Direct(file),
+            Err(file) => DurableFile::Cached(SteadyFile::new(file, true), path),
+        }
+    }
+
+    /// Takes a complete file; waits while too many are under way. Fails if anything has failed so far.
+    pub(super) fn submit(&mut self, file: DurableFile) -> Result<(), FileError> {
+        self.syncs.failure.check()?;
+        match file {
+            DurableFile::Direct(file) => file.finish(),
+            DurableFile::Cached(file, path) => {
+                self.batched += file.written;
+                self.batch.push(Arc::new(Target { file: file.into_file(), path }));
+                if self.batch.len() >= BATCH || self.batched >= WRITEBACK {
+                    self.hand_over();
+                }
+                Ok(())
+            }
+        }
     }
 
     /// Waits until everything submitted is on the disk.
-    pub(super) fn finish(self) -> Result<(), FileError> {
-        let Self { queue, threads, failure } = self;
+    pub(super) fn finish(mut self) -> Result<(), FileError> {
+        self.hand_over();
+        let Self { syncs: SyncQueue { queue, failure }, writer, threads, .. } = self;
+        writer.finish()?;
         drop(queue);
         for thread in threads {
-            if thread.join().is_err() {
-                let source = io::Error::other("a thread panicked");
-                return Err(FileError { action: "fsync files of", path: PathBuf::from("backup"), source });
-            }
+            thread.join().map_err(|_| panicked("fsync files of"))?;
         }
-        match failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
+        failure.check()
     }
 
-    fn check(&self) -> Result<(), FileError> {
-        match self.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(error) => Err(error),
-            None => Ok(()),
+    fn hand_over(&mut self) {
+        self.batched = 0;
+        self.syncs.send(std::mem::take(&mut self.batch));
+    }
+}
+
+/// The way to the threads that fsync.
+#[derive(Debug, Clone)]
+pub(super) struct SyncQueue {
+    queue: SyncSender<Vec<Arc<Target>>>,
+    failure: Failure,
+}
+
+impl SyncQueue {
+    /// Waits while too many are under way.
+    pub(super) fn send(&self, batch: Vec<Arc<Target>>) {
+        // The threads only end when the queue does, or by a panic, which `finish` reports.
+        let _ = self.queue.send(batch);
+    }
+
+    /// Where failures are noted.
+    pub(super) fn failure(&self) -> &Failure {
+        &self.failure
+    }
+}
+
+/// The first failure, if any.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Failure(Arc<Mutex<Option<FileError>>>);
+
+impl Failure {
+    /// Notes a failure, unless there was one before.
+    pub(super) fn set(&self, error: FileError) {
+        lock(&self.0).get_or_insert(error);
+    }
+
+    /// Tells the failure, once: it ends the backup.
+    pub(super) fn check(&self) -> Result<(), FileError> {
+        lock(&self.0).take().map_or(Ok(()), Err)
+    }
+}
+
+fn sync_files(waiting: &Mutex<Receiver<Vec<Arc<Target>>>>, failure: &Failure) {
+    loop {
+        let next = lock(waiting).recv();
+        let Ok(batch) = next else { return };
+        for target in batch {
+            if let Err(error) = target.file.sync_all() {
+                failure.set(FileError::on("fsync file", &target.path)(error));
+            }
         }
     }
 }
 
-fn sync_files(waiting: &Mutex<Receiver<(File, PathBuf)>>, failure: &Mutex<Option<FileError>>) {
-    loop {
-        let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok((file, path)) = next else { return };
-        if let Err(error) = file.sync_all().map_err(FileError::on("fsync file", &path)) {
-            failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-        }
-    }
+/// Whoever panicked with the lock held is reported elsewhere.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A thread that ended as it should not.
+pub(super) fn panicked(action: &'static str) -> FileError {
+    FileError { action, path: PathBuf::from("backup"), source: io::Error::other("a thread panicked") }
 }
 
 /// Makes the entries of a directory durable.
@@ -166,13 +261,12 @@ mod tests {
     #[test]
     fn everything_submitted_is_synced_before_finish_returns() {
         let temp = tempfile::tempdir().unwrap();
-        let syncer = Syncer::start();
+        let mut syncer = Syncer::start();
         for number in 0..200 {
             let path = temp.path().join(number.to_string());
-            let mut file = SteadyFile::new(File::create_new(&path).unwrap(), true);
+            let mut file = syncer.file(File::create_new(&path).unwrap(), path, 3000);
             file.write_all(&[1; 3000]).unwrap();
-            assert_eq!(file.written, 3000);
-            syncer.submit(file.into_file(), path).unwrap();
+            syncer.submit(file).unwrap();
         }
         syncer.finish().unwrap();
         sync_directory(temp.path()).unwrap();
@@ -180,11 +274,12 @@ mod tests {
 
     #[test]
     fn a_failed_fsync_is_reported() {
-        let syncer = Syncer::start();
+        let mut syncer = Syncer::start();
         // The writing end of a pipe cannot be fsynced.
         let (_reader, writer) = io::pipe().unwrap();
         let fd: std::os::fd::OwnedFd = writer.into();
-        syncer.submit(File::from(fd), PathBuf::from("pipe")).unwrap();
+        let file = syncer.file(File::from(fd), PathBuf::from("pipe"), 0);
+        syncer.submit(file).unwrap();
         let error = syncer.finish().unwrap_err();
         assert_eq!(error.path, Path::new("pipe"));
     }

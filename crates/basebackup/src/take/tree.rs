@@ -8,12 +8,12 @@
 //! even if this process is killed.
 
 use std::collections::HashSet;
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::durability::{SteadyFile, Syncer};
+use super::durability::{DurableFile, Syncer};
 use super::error::TakeError;
 use super::members::MemberSink;
 use super::tablespace::Tablespace;
@@ -92,13 +92,21 @@ impl Tree {
     }
 }
 
+/// A file being unpacked.
+enum Current {
+    /// Somebody waits for the disk.
+    Durable(DurableFile),
+    /// Nobody does.
+    Plain(File, PathBuf),
+}
+
 /// One archive being unpacked into a tree.
 pub(super) struct TreeArchive<'a> {
     tree: &'a mut Tree,
     root: PathBuf,
     is_main: bool,
     links: &'a [Tablespace],
-    current: Option<(SteadyFile, PathBuf)>,
+    current: Option<Current>,
 }
 
 impl TreeArchive<'_> {
@@ -129,7 +137,13 @@ impl TreeArchive<'_> {
         Ok(())
     }
 
-    fn make_file(&mut self, path: &RelativePath, target: PathBuf, mode: u32) -> Result<(), TakeError> {
+    fn make_file(
+        &mut self,
+        path: &RelativePath,
+        target: PathBuf,
+        mode: u32,
+        size: u64,
+    ) -> Result<(), TakeError> {
         let mut target = target;
         if self.is_main && path.as_bytes() == CONTROL_FILE.as_bytes() {
             target = self.root.join(UNFINISHED_CONTROL_FILE);
@@ -149,7 +163,10 @@ impl TreeArchive<'_> {
             file.set_permissions(fs::Permissions::from_mode(mode))
                 .map_err(FileError::on("set permissions on file", &target))?;
         }
-        self.current = Some((SteadyFile::new(file, self.tree.syncer.is_some()), target));
+        self.current = Some(match &self.tree.syncer {
+            Some(syncer) => Current::Durable(syncer.file(file, target, size)),
+            None => Current::Plain(file, target),
+        });
         Ok(())
     }
 }
@@ -165,20 +182,24 @@ impl MemberSink for TreeArchive<'_> {
         match &header.kind {
             MemberKind::Directory => self.make_directory(&target, mode),
             MemberKind::Symlink(to) => self.make_link(path, &target, to),
-            MemberKind::File => self.make_file(path, target, mode),
+            MemberKind::File => self.make_file(path, target, mode, header.size),
         }
     }
 
     fn data(&mut self, bytes: &[u8]) -> Result<(), TakeError> {
-        if let Some((file, path)) = &mut self.current {
-            file.write_all(bytes).map_err(FileError::on("write to file", path))?;
+        match &mut self.current {
+            Some(Current::Durable(file)) => file.write_all(bytes)?,
+            Some(Current::Plain(file, path)) => {
+                file.write_all(bytes).map_err(FileError::on("write to file", path))?;
+            }
+            None => {}
         }
         Ok(())
     }
 
     fn end(&mut self) -> Result<(), TakeError> {
-        if let (Some((file, path)), Some(syncer)) = (self.current.take(), &self.tree.syncer) {
-            syncer.submit(file.into_file(), path)?;
+        if let (Some(Current::Durable(file)), Some(syncer)) = (self.current.take(), &mut self.tree.syncer) {
+            syncer.submit(file)?;
         }
         Ok(())
     }
