@@ -1,14 +1,147 @@
 //! The buffer pool: pages in memory, each as of every LSN that somebody may read at.
+//!
+//! A page in the pool is a *frame*: its newest published version and, behind that, older ones that a snapshot may still
+//! need. Published versions never change. Only the holder of the engine's writer lock publishes, always with a `pd_lsn`
+//! above that of the version before; readers never wait for it.
+//!
+//! Invariants:
+//! - A page is read from its file by one thread at a time, and only while it has no frame; it is written only while it
+//!   has one. So a block is never read while it is written, nor written twice at once.
+//! - What reaches a file is the newest version, with its checksum, after the log is durable up to its `pd_lsn`. A frame
+//!   whose newest version is not in its file is *dirty* and stays in the pool.
+//! - A frame leaves the pool only when it is clean and has no older version, so every version that an uncancelled
+//!   snapshot may need is in the pool or is the one in the file.
+//!
+//! Locks are taken in this order: the superseded queue, one shard, the snapshots. None but the first is held during I/O.
 
-use crate::EngineError;
+mod evict;
+mod frame;
+mod load;
+mod publish;
+mod shard;
+mod stats;
+mod superseded;
+mod view;
+mod wal_before_data;
+mod write_back;
+
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex};
+
 use wal::Lsn;
 
-/// The rule that makes the log a write-ahead log, as the pool needs it: a page reaches its file only after the run that
-/// changed it last is durable in the log.
-pub trait WalBeforeData: Send + Sync {
-    /// Returns when everything before `lsn` is durable.
-    fn flush(&self, lsn: Lsn) -> Result<(), EngineError>;
+use self::shard::Shard;
+pub use self::stats::PoolStats;
+use self::superseded::Superseded;
+pub use self::view::{LatestView, SnapshotView, latest_view};
+pub use self::wal_before_data::WalBeforeData;
+use crate::page::{PAGE_SIZE, Page};
+use crate::relation::RelationFiles;
+use crate::snapshot::{SnapshotGuard, Snapshots};
+use crate::{EngineError, PageId};
 
-    /// Up to where the log is durable. Never goes back.
-    fn flushed(&self) -> Lsn;
+/// How much memory the pool may take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PoolOptions {
+    /// For pages, in bytes: `shared_buffers`. Exceeded only by pages that are in use or whose older versions are needed.
+    pub capacity_bytes: u64,
+    /// For older versions of pages, in bytes, on top of that. Beyond it the oldest snapshots are cancelled. Exceeded only
+    /// by what the current snapshot itself needs: versions of commits that are not confirmed yet.
+    pub version_bytes: u64,
 }
+
+/// Pages in memory.
+pub struct BufferPool {
+    files: Arc<RelationFiles>,
+    wal: Arc<dyn WalBeforeData>,
+    snapshots: Snapshots,
+    shards: Box<[Shard]>,
+    /// Frames that a shard may have before it evicts some.
+    frames_per_shard: usize,
+    superseded: Mutex<Superseded>,
+    /// Older versions that are kept, over all frames.
+    versions: AtomicUsize,
+    /// Frames that are dirty.
+    dirty: AtomicUsize,
+    evicted: AtomicU64,
+    written: AtomicU64,
+    cancelled: AtomicU64,
+}
+
+impl BufferPool {
+    /// An empty pool over `files`. Its current snapshot is 0/0, which keeps no older versions, until
+    /// [`Snapshots::advance`] says otherwise.
+    pub fn new(files: Arc<RelationFiles>, wal: Arc<dyn WalBeforeData>, options: PoolOptions) -> Self {
+        let pages = |bytes: u64| usize::try_from(bytes / PAGE_SIZE as u64).unwrap_or(usize::MAX);
+        let frames = pages(options.capacity_bytes).max(1);
+        let shards = Shard::count_for(frames);
+        Self {
+            files,
+            wal,
+            snapshots: Snapshots::new(Lsn::INVALID),
+            shards: (0..shards).map(|_| Shard::default()).collect(),
+            frames_per_shard: frames.div_ceil(shards),
+            superseded: Mutex::new(Superseded::new(pages(options.version_bytes))),
+            versions: AtomicUsize::new(0),
+            dirty: AtomicUsize::new(0),
+            evicted: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            cancelled: AtomicU64::new(0),
+        }
+    }
+
+    /// The snapshots that the pool keeps versions for.
+    pub fn snapshots(&self) -> &Snapshots {
+        &self.snapshots
+    }
+
+    /// The files that the pages are in.
+    pub fn files(&self) -> &Arc<RelationFiles> {
+        &self.files
+    }
+
+    /// The page as of `snapshot`: its newest version with a `pd_lsn` up to the snapshot's LSN.
+    ///
+    /// Fails with [`EngineError::SnapshotTooOld`] if that version was given up, with [`EngineError::Damaged`] if the page
+    /// in the file is not one that was written or the file ends before it, with [`EngineError::NoTree`] if there is no
+    /// file, and with [`EngineError::File`] if reading, or writing a page to make room, failed.
+    pub fn get_at(&self, id: PageId, snapshot: &SnapshotGuard) -> Result<Arc<Page>, EngineError> {
+        let lsn = snapshot.lsn();
+        let page = self.lookup(id, lsn)?;
+        // After the lookup: a version that is given up on account of a cancelled snapshot is so after the cancelling.
+        match page {
+            Some(page) if !snapshot.is_cancelled() => Ok(page),
+            _ => Err(EngineError::SnapshotTooOld(lsn)),
+        }
+    }
+
+    /// The page as it was published last. Errors as for [`BufferPool::get_at`].
+    pub fn latest(&self, id: PageId) -> Result<Arc<Page>, EngineError> {
+        match self.lookup(id, Lsn::MAX)? {
+            Some(page) => Ok(page),
+            None => unreachable!("the newest version of a page is never newer than the last LSN"),
+        }
+    }
+
+    /// The newest version up to `lsn`, read from its file if need be; `None` if all versions there are are newer.
+    fn lookup(&self, id: PageId, lsn: Lsn) -> Result<Option<Arc<Page>>, EngineError> {
+        let shard = self.shard(id);
+        loop {
+            if let Some(found) = shard.lock().find(id, lsn) {
+                return Ok(found);
+            }
+            // If another thread read it, it is looked up again: there may be newer versions by now.
+            if let Some(page) = self.load(shard, id)? {
+                return Ok((page.lsn() <= lsn).then_some(page));
+            }
+        }
+    }
+
+    fn shard(&self, id: PageId) -> &Shard {
+        let at = shard::shard_hash(id) as usize & (self.shards.len() - 1);
+        &self.shards[at]
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+//! One page in the pool, with the versions of it that are still needed.
+
+use std::sync::Arc;
+
+use wal::Lsn;
+
+use crate::PageId;
+use crate::page::Page;
+use crate::snapshot::Needed;
+
+/// How many older versions a frame may gather before those that nobody needs are looked for.
+const PRUNE_FROM: usize = 4;
+
+/// One published version.
+#[derive(Debug)]
+struct Version {
+    /// The page's `pd_lsn`.
+    lsn: Lsn,
+    page: Arc<Page>,
+}
+
+/// A page in the pool.
+#[derive(Debug)]
+pub(super) struct Frame {
+    pub(super) id: PageId,
+    newest: Version,
+    /// Those that were superseded and may still be needed, the oldest first, with ascending LSNs, all below the newest's.
+    older: Vec<Version>,
+    /// How many there may be before the next pruning: twice what the last one left, so that it costs little on average.
+    prune_at: usize,
+    /// Somebody asked for it since the clock's hand passed.
+    pub(super) referenced: bool,
+    /// The newest version is not in the file.
+    pub(super) dirty: bool,
+    /// A thread is writing a version of it to the file. The frame stays where it is meanwhile.
+    pub(super) writing: bool,
+}
+
+impl Frame {
+    pub(super) fn new(id: PageId, page: Arc<Page>) -> Self {
+        let newest = Version { lsn: page.lsn(), page };
+        Self {
+            id,
+            newest,
+            older: Vec::new(),
+            prune_at: PRUNE_FROM,
+            referenced: true,
+            dirty: false,
+            writing: false,
+        }
+    }
+
+    pub(super) fn newest(&self) -> &Arc<Page> {
+        &self.newest.page
+    }
+
+    pub(super) fn newest_lsn(&self) -> Lsn {
+        self.newest.lsn
+    }
+
+    /// The newest version up to `lsn`.
+    pub(super) fn version_at(&self, lsn: Lsn) -> Option<&Arc<Page>> {
+        if self.newest.lsn <= lsn {
+            return Some(&self.newest.page);
+        }
+        self.older.iter().rev().find(|version| version.lsn <= lsn).map(|version| &version.page)
+    }
+
+    /// Whether a version with this LSN belongs before the newest one that there is now, which then stays behind it: not if that is
+    /// an all-zero page, which nobody has written, nor if it is as new already.
+    pub(super) fn can_be_superseded_at(&self, lsn: Lsn) -> bool {
+        self.newest.lsn < lsn && !self.newest.page.is_new()
+    }
+
+    /// Makes `page` the newest version and gives back the one it was.
+    pub(super) fn replace(&mut self, page: Arc<Page>) -> Arc<Page> {
+        let newest = Version { lsn: page.lsn(), page };
+        std::mem::replace(&mut self.newest, newest).page
+    }
+
+    /// Makes `page` the newest version and keeps the one it was behind it.
+    pub(super) fn supersede(&mut self, page: Arc<Page>) {
+        let newest = Version { lsn: page.lsn(), page };
+        debug_assert!(self.newest.lsn < newest.lsn, "{} goes back", self.id);
+        self.older.push(std::mem::replace(&mut self.newest, newest));
+    }
+
+    /// How many versions there are behind the newest.
+    pub(super) fn older(&self) -> usize {
+        self.older.len()
+    }
+
+    /// Whether so many versions have gathered that [`Frame::prune`] is due.
+    pub(super) fn wants_pruning(&self) -> bool {
+        self.older.len() >= self.prune_at
+    }
+
+    /// Whether the version with this LSN is here and has an older one behind it.
+    pub(super) fn has_predecessor(&self, lsn: Lsn) -> bool {
+        match self.older.first() {
+            None => false,
+            Some(oldest) if oldest.lsn >= lsn => false,
+            Some(_) => self.newest.lsn == lsn || self.older.iter().any(|version| version.lsn == lsn),
+        }
+    }
+
+    /// Moves the versions that no snapshot from `oldest` on can need to `freed`.
+    pub(super) fn trim(&mut self, oldest: Lsn, freed: &mut Vec<Arc<Page>>) {
+        // A version is needed up to the LSN of the next one.
+        let successors = self.older.iter().map(|version| version.lsn).chain([self.newest.lsn]).skip(1);
+        let unneeded = successors.take_while(|&successor| successor <= oldest).count();
+        freed.extend(self.older.drain(..unneeded).map(|version| version.page));
+    }
+
+    /// Moves the versions that none of the snapshots in `needed` needs to `freed`.
+    pub(super) fn prune(&mut self, needed: &Needed, freed: &mut Vec<Arc<Page>>) {
+        let mut at = self.older.len();
+        let mut successor = self.newest.lsn;
+        while let Some(before) = at.checked_sub(1) {
+            let lsn = self.older[before].lsn;
+            if !needed.needs(lsn, successor) {
+                freed.push(self.older.remove(before).page);
+            }
+            successor = lsn;
+            at = before;
+        }
+        self.prune_at = (2 * self.older.len()).max(PRUNE_FROM);
+    }
+
+    /// Moves all versions but the newest to `freed`.
+    pub(super) fn give_up_older(&mut self, freed: &mut Vec<Arc<Page>>) {
+        freed.extend(self.older.drain(..).map(|version| version.page));
+    }
+
+    /// Whether somebody outside the pool holds the newest version: then evicting it would free nothing.
+    pub(super) fn in_use(&self) -> bool {
+        Arc::strong_count(&self.newest.page) > 1
+    }
+}

@@ -1,0 +1,132 @@
+//! Giving up older versions: when nobody needs them, and when they take too much memory.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use wal::Lsn;
+
+use super::BufferPool;
+use crate::PageId;
+use crate::page::Page;
+use crate::snapshot::Needed;
+
+/// Entries that publishing one page may work off: more than it adds, so that a backlog shrinks, and few, so that no
+/// single commit pays for it.
+const WORK_OFF: usize = 4;
+
+/// Entries that the queue may have on top of four for each version before the useless ones are looked for.
+const SLACK: usize = 4096;
+
+/// Which versions have been superseded, and by when.
+#[derive(Debug)]
+pub(super) struct Superseded {
+    /// A version with this LSN of this page was published over another one. Ascending by LSN. What is behind it may be
+    /// gone by now; but every older version has its successor's entry here.
+    queue: VecDeque<(Lsn, PageId)>,
+    /// Older versions that there may be.
+    limit: usize,
+    /// How many it takes before memory is bounded by cancelling: `limit`, or more if the last attempt achieved nothing.
+    act_above: usize,
+    /// Pages to be dropped once no shard is locked.
+    pub(super) freed: Vec<Arc<Page>>,
+}
+
+impl Superseded {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { queue: VecDeque::new(), limit, act_above: limit, freed: Vec::new() }
+    }
+
+    pub(super) fn push(&mut self, lsn: Lsn, id: PageId) {
+        self.queue.push_back((lsn, id));
+    }
+
+    /// The next entry whose predecessors no snapshot from `oldest` on needs.
+    fn pop(&mut self, oldest: Lsn) -> Option<PageId> {
+        match self.queue.front() {
+            Some(&(lsn, id)) if lsn <= oldest => {
+                self.queue.pop_front();
+                Some(id)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl BufferPool {
+    /// Gives up every older version that became unneeded when snapshots ended or the current one moved. Publishing does
+    /// so little by little; this is for when nothing is published for a while.
+    pub fn trim(&self) {
+        let mut superseded = self.lock_superseded();
+        let oldest = self.snapshots.oldest();
+        self.work_off(&mut superseded, oldest, usize::MAX);
+    }
+
+    pub(super) fn lock_superseded(&self) -> MutexGuard<'_, Superseded> {
+        self.superseded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// After `published` pages: works off some of the queue and bounds the memory that versions take.
+    pub(super) fn trim_after_publish(&self, superseded: &mut Superseded, oldest: Lsn, published: usize) {
+        self.work_off(superseded, oldest, WORK_OFF * published);
+        let versions = self.versions.load(Ordering::Relaxed);
+        if versions > superseded.act_above {
+            self.bound_versions(superseded);
+        } else if versions <= superseded.limit {
+            superseded.act_above = superseded.limit;
+        }
+        if superseded.queue.len() > 4 * versions + SLACK {
+            self.sweep(superseded, None);
+        }
+    }
+
+    /// Trims the pages of at most `at_most` entries.
+    fn work_off(&self, superseded: &mut Superseded, oldest: Lsn, at_most: usize) {
+        for _ in 0..at_most {
+            let Some(id) = superseded.pop(oldest) else { break };
+            let before = superseded.freed.len();
+            if let Some(frame) = self.shard(id).lock().get_mut(id) {
+                frame.trim(oldest, &mut superseded.freed);
+            }
+            self.versions.fetch_sub(superseded.freed.len() - before, Ordering::Relaxed);
+        }
+        superseded.freed.clear();
+    }
+
+    /// Brings the number of versions below its limit, with some room: gives up what nobody needs, then cancels snapshots,
+    /// the oldest first. What the current snapshot needs stays.
+    fn bound_versions(&self, superseded: &mut Superseded) {
+        let target = superseded.limit - superseded.limit / 8;
+        let versions = || self.versions.load(Ordering::Relaxed);
+        self.work_off(superseded, self.snapshots.oldest(), usize::MAX);
+        if versions() > target {
+            self.sweep(superseded, Some(&self.snapshots.needed()));
+        }
+        while versions() > target {
+            let Some(cancelled) = self.snapshots.cancel_oldest() else { break };
+            self.cancelled.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(
+                "cancelled the snapshot as of {cancelled}: older versions of pages take too much memory"
+            );
+            self.work_off(superseded, self.snapshots.oldest(), usize::MAX);
+        }
+        let left = versions();
+        superseded.act_above = superseded.limit.max(left + left / 8);
+    }
+
+    /// Forgets the entries that have nothing behind them, after pruning the pages of all of them if `needed` is given.
+    fn sweep(&self, superseded: &mut Superseded, needed: Option<&Needed>) {
+        let Superseded { queue, freed, .. } = superseded;
+        queue.retain(|&(lsn, id)| {
+            let mut frames = self.shard(id).lock();
+            let Some(frame) = frames.get_mut(id) else { return false };
+            if let Some(needed) = needed {
+                let before = freed.len();
+                frame.prune(needed, freed);
+                self.versions.fetch_sub(freed.len() - before, Ordering::Relaxed);
+            }
+            frame.has_predecessor(lsn)
+        });
+        freed.clear();
+    }
+}

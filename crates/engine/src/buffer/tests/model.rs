@@ -1,0 +1,1 @@
+//! Random histories against a plain map of every version of every page.

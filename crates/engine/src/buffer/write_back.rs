@@ -1,0 +1,110 @@
+//! Writing pages to their files, and what checkpoints and dropped trees ask of the pool.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::BufferPool;
+use super::shard::Shard;
+use crate::page::Page;
+use crate::{EngineError, PageId, TreeId};
+
+/// Says that a frame is being written, until it is dropped.
+struct Writing<'a> {
+    pool: &'a BufferPool,
+    shard: &'a Shard,
+    id: PageId,
+    page: Arc<Page>,
+    /// The file has `page` now.
+    done: bool,
+}
+
+impl BufferPool {
+    /// The pages that are dirty now, in the order of their files. Called after the redo point is taken and before another
+    /// run is published: writing all of them back and syncing the files makes everything before the redo point durable.
+    pub fn begin_checkpoint(&self) -> Vec<PageId> {
+        let mut dirty = Vec::with_capacity(self.dirty_count());
+        for shard in &self.shards {
+            dirty.extend(shard.lock().iter().filter(|frame| frame.dirty).map(|frame| frame.id));
+        }
+        dirty.sort_unstable();
+        dirty
+    }
+
+    /// Writes the page to its file if it is dirty, after making the log durable up to its `pd_lsn`. When this returns, the
+    /// version that was the newest at the call, or a newer one, is in the file, though not synced. If a newer one is
+    /// published meanwhile, the page stays dirty; after an error too.
+    pub fn write_back(&self, id: PageId) -> Result<(), EngineError> {
+        let shard = self.shard(id);
+        let Some(mut writing) = Writing::begin(self, shard, id) else { return Ok(()) };
+        let lsn = writing.page.lsn();
+        if lsn > self.wal.flushed() {
+            self.wal.flush(lsn)?;
+        }
+        // Others read the page meanwhile, so the checksum goes to a copy.
+        let mut copy = Page::clone(&writing.page);
+        copy.set_checksum(id.block.as_u32());
+        self.files.write_block(id, &copy)?;
+        self.written.fetch_add(1, Ordering::Relaxed);
+        writing.done = true;
+        Ok(())
+    }
+
+    /// How many pages are dirty.
+    pub fn dirty_count(&self) -> usize {
+        self.dirty.load(Ordering::Relaxed)
+    }
+
+    /// Forgets the pages of a tree that was dropped, and what was not written of them. When this returns nobody is
+    /// reading or writing its files, and unless somebody asks for its pages again, nobody will.
+    pub fn forget_tree(&self, tree: TreeId) {
+        let mut freed = Vec::new();
+        for shard in &self.shards {
+            let mut frames = shard.lock();
+            while frames.is_loading_tree(tree)
+                || frames.iter().any(|frame| frame.id.tree == tree && frame.writing)
+            {
+                frames = shard.wait(frames);
+            }
+            let ids: Vec<PageId> = frames.iter().map(|frame| frame.id).filter(|id| id.tree == tree).collect();
+            for id in ids {
+                let Some(mut frame) = frames.remove(id) else { continue };
+                self.versions.fetch_sub(frame.older(), Ordering::Relaxed);
+                frame.give_up_older(&mut freed);
+                self.dirty.fetch_sub(usize::from(frame.dirty), Ordering::Relaxed);
+                freed.push(Arc::clone(frame.newest()));
+            }
+            drop(frames);
+            freed.clear();
+        }
+    }
+}
+
+impl<'a> Writing<'a> {
+    /// `None` if there is nothing to write, at once or after another thread has written it.
+    fn begin(pool: &'a BufferPool, shard: &'a Shard, id: PageId) -> Option<Self> {
+        let mut frames = shard.lock();
+        loop {
+            let frame = frames.get_mut(id).filter(|frame| frame.dirty)?;
+            if !frame.writing {
+                frame.writing = true;
+                let page = Arc::clone(frame.newest());
+                return Some(Self { pool, shard, id, page, done: false });
+            }
+            frames = shard.wait(frames);
+        }
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        let mut frames = self.shard.lock();
+        if let Some(frame) = frames.get_mut(self.id) {
+            frame.writing = false;
+            if self.done && Arc::ptr_eq(frame.newest(), &self.page) {
+                frame.dirty = false;
+                self.pool.dirty.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        self.shard.wake(frames);
+    }
+}
