@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use wal::Lsn;
+
 use crate::page::Page;
 use crate::{EngineError, PageId};
 
@@ -9,6 +11,13 @@ use crate::{EngineError, PageId};
 pub trait PageReader {
     /// The page, never half-changed. Stays as it is while the caller holds it.
     fn page(&self, id: PageId) -> Result<Arc<Page>, EngineError>;
+
+    /// Which state these are the pages of, if each of them stays what it is for as long as there are readers as of that LSN:
+    /// a snapshot's LSN. `None` for the latest pages. What holds a page from an earlier call need not ask for it again if
+    /// this has not changed.
+    fn as_of(&self) -> Option<Lsn> {
+        None
+    }
 }
 
 /// Pages that the one writer changes; nobody else sees the changes before the run that they belong to ends.

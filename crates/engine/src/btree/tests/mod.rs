@@ -1,0 +1,17 @@
+//! Trees in memory, against `BTreeMap`.
+
+mod memory;
+mod model;
+
+use super::BTree;
+use crate::TreeId;
+use memory::Memory;
+
+const TREE: BTree = BTree::new(TreeId::new(16384));
+
+/// An empty tree.
+fn empty() -> Memory {
+    let mut memory = Memory::default();
+    TREE.create(&mut memory).unwrap();
+    memory
+}
