@@ -60,6 +60,7 @@ impl Meta {
         };
         if high_water <= ROOT_BLOCK
             || free_head >= high_water
+            || free_count >= high_water
             || free_head == ROOT_BLOCK
             || (free_head == 0) != (free_count == 0)
         {

@@ -1,7 +1,12 @@
 //! Trees in memory, against `BTreeMap`.
 
+mod bulk;
+mod changes;
+mod corruption;
+mod cursor;
 mod memory;
 mod model;
+mod order;
 
 use super::BTree;
 use crate::TreeId;
