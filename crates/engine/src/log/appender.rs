@@ -1,0 +1,90 @@
+//! Appending records.
+
+use std::sync::MutexGuard;
+
+use wal::payload::XlogRecord;
+use wal::record::{ResourceManager, Xid};
+use wal::writer::{LogLayout, Placed};
+use wal::{Lsn, TimelineId, WalVersion};
+
+use super::{Shared, lock, record};
+
+/// The right to append, held until dropped. Records appended through one appender are contiguous in the log.
+#[derive(Debug)]
+pub struct Appender<'a> {
+    shared: &'a Shared,
+    layout: MutexGuard<'a, LogLayout>,
+}
+
+impl<'a> Appender<'a> {
+    pub(super) fn new(shared: &'a Shared) -> Self {
+        assert!(!shared.segments.is_resting(), "a standby's log takes no records before its promotion");
+        Self { shared, layout: lock(&shared.layout) }
+    }
+
+    /// The end of the last record (at a page's end before the next page's header).
+    pub fn position(&self) -> Lsn {
+        self.layout.position()
+    }
+
+    /// Where the next record will start.
+    pub fn next_record(&self) -> Lsn {
+        wal::page::first_record_position(self.position(), self.layout.identity().segment_size)
+    }
+
+    /// Where recovery would start; fixed for as long as the appender is held.
+    pub fn redo(&self) -> Lsn {
+        self.shared.redo.load()
+    }
+
+    /// A checkpoint begins: recovery from it will start at the next record. Returns that position.
+    pub fn set_redo(&mut self) -> Lsn {
+        let redo = self.next_record();
+        self.shared.redo.store(redo);
+        redo
+    }
+
+    /// The timeline of the records.
+    pub fn timeline(&self) -> TimelineId {
+        self.layout.timeline()
+    }
+
+    /// Appends a record: its 24-byte header, of which transaction, info and resource manager are taken ([`record::begin`]
+    /// makes one), and what follows. Length, prev-link and checksum are written into it. At most
+    /// [`wal::record::MAX_RECORD`] bytes.
+    ///
+    /// Writes the buffer to the files, without syncing them, if it is full.
+    pub fn append(&mut self, record: &mut [u8]) -> Placed {
+        let mut pending = lock(&self.shared.pending);
+        let placed = self.layout.place(record, pending.bytes_mut());
+        self.shared.inserted.store(placed.end);
+        let length = pending.len();
+        if length >= self.shared.buffer_limit {
+            drop(pending);
+            self.shared.write_out();
+        } else if length >= self.shared.buffer_limit / 4 && pending.is_first_nudge() {
+            drop(pending);
+            self.shared.nudge.write();
+        }
+        placed
+    }
+
+    /// Ends the segment, see [`super::Log::switch_segment`].
+    pub fn switch_segment(&mut self) -> Lsn {
+        let mut pending = lock(&self.shared.pending);
+        let placed = self.layout.switch_segment(pending.bytes_mut());
+        self.shared.inserted.store(self.layout.position());
+        placed.map_or(self.layout.position(), |placed| placed.end)
+    }
+
+    /// The position, a page boundary, is where a record's continuation is missing: says so, and which record it was.
+    pub(super) fn overwrite_continuation(&mut self, aborted: Lsn) {
+        self.layout.overwrite_continuation();
+        let time = record::now();
+        let overwrite = XlogRecord::OverwriteContrecord { aborted, time };
+        let (info, data) = overwrite.encode(WalVersion::V15);
+        let mut encoded = Vec::new();
+        record::encode(&mut encoded, ResourceManager::XLOG, info, Xid::INVALID, &data);
+        self.append(&mut encoded);
+    }
+}

@@ -1,0 +1,120 @@
+//! Promotion: a new timeline that leaves its parent inside a segment.
+//! Source: `XLogInitNewTimeline` and `exitArchiveRecovery` in `access/transam/xlog.c`.
+
+use disk::{Disk, OpenMode, durable_write};
+use wal::writer::LogLayout;
+use wal::{Lsn, SegmentNo, TimelineHistory, TimelineId, WalFileName};
+
+use super::segments::SegmentFiles;
+use super::{Log, LogStart, NewTimeline, lock, start};
+use crate::EngineError;
+
+const CHUNK: usize = 64 << 10;
+
+impl Log {
+    /// Makes a standby's log ([`Log::follow`]) one that can be appended to, on a new timeline. Whoever received WAL into the
+    /// directory must have stopped, and given up the status file.
+    ///
+    /// The order makes a crash at any moment leave either the old timeline alone or the new one complete: first the
+    /// segment that holds the switch point is copied to the new timeline up to there, then the history file is written,
+    /// which is what makes the timeline exist. The old timeline's later segments go last.
+    pub fn begin_timeline(&self, new: &NewTimeline) -> Result<TimelineHistory, EngineError> {
+        let shared = &self.shared;
+        let position = new.position.align8();
+        let parent = new.parent.timeline();
+        let history = new.parent.child(new.timeline, position, &new.reason);
+        let history = history.ok_or_else(|| {
+            EngineError::Directory(format!("timeline {} is not newer than {parent}", new.timeline))
+        })?;
+        let mut layout = lock(&shared.layout);
+        let mut output = lock(&shared.output);
+        output.close();
+        let segments = &shared.segments;
+        copy_head(segments, parent, new.timeline, position)?;
+        let path = segments.dir().join(new.timeline.history_file_name());
+        durable_write(&**segments.disk(), &path, &history.to_bytes())
+            .map_err(|source| EngineError::file("write", path, source))?;
+        segments.set_timeline(new.timeline);
+        let start = LogStart {
+            system_id: layout.identity().system_id,
+            timeline: new.timeline,
+            timeline_start: position,
+            position,
+            prev: new.prev,
+            clean: false,
+            aborted: None,
+        };
+        start::prepare(segments, &start)?;
+        remove_left_behind(segments, parent, segments.size().segment_ending_at(position))?;
+        *layout = LogLayout::new(layout.identity(), new.timeline, position, new.prev);
+        lock(&shared.pending).restart(position);
+        shared.inserted.store(position);
+        shared.written.store(position);
+        shared.flushed.store(position);
+        shared.status.take_over(segments, &start)?;
+        Ok(history)
+    }
+}
+
+/// Gives the new timeline the segment that `position` lies in, with the parent's bytes before it and zeros from there on.
+/// Nothing if it is a segment's boundary.
+fn copy_head(
+    files: &SegmentFiles,
+    parent: TimelineId,
+    timeline: TimelineId,
+    position: Lsn,
+) -> Result<(), EngineError> {
+    let size = files.size();
+    let length = u64::from(size.offset_of(position));
+    if length == 0 {
+        return Ok(());
+    }
+    let segment = size.segment_of(position);
+    let from = files.dir().join(segment.file_name(parent, size));
+    let to = files.dir().join(segment.file_name(timeline, size));
+    let temporary = files.dir().join(format!("{}{}", super::segments::TEMPORARY, std::process::id()));
+    let disk = &**files.disk();
+    let copied = copy(disk, &from, &temporary, length, size.bytes().into());
+    copied.map_err(|source| EngineError::file("copy", &from, source))?;
+    disk::durable_rename(disk, &temporary, &to)
+        .map_err(|source| EngineError::file("rename", temporary, source))
+}
+
+fn copy(
+    disk: &dyn Disk,
+    from: &std::path::Path,
+    to: &std::path::Path,
+    length: u64,
+    whole: u64,
+) -> std::io::Result<()> {
+    let (from, to) = (disk.open(from, OpenMode::Read)?, disk.open(to, OpenMode::Create)?);
+    to.set_len(0)?;
+    let mut chunk = vec![0; CHUNK];
+    let mut at = 0;
+    while at < length {
+        let bytes = chunk.split_at_mut((length - at).min(CHUNK as u64) as usize).0;
+        from.read_exact_at(bytes, at)?;
+        to.write_all_at(bytes, at)?;
+        at += bytes.len() as u64;
+    }
+    disk::fill_zeros(&*to, length, whole - length)?;
+    to.sync_all()
+}
+
+/// Removes the parent's segments after `last`, which the new timeline does not have, and keeps the one it was left in
+/// under another name, `….partial`, as PostgreSQL does: it may hold what was received and not replayed.
+fn remove_left_behind(files: &SegmentFiles, parent: TimelineId, last: SegmentNo) -> Result<(), EngineError> {
+    let disk = files.disk();
+    let entries =
+        disk.read_dir(files.dir()).map_err(|source| EngineError::file("read", files.dir(), source))?;
+    for entry in entries.iter().filter(|entry| !entry.is_dir) {
+        let path = files.dir().join(&entry.name);
+        match WalFileName::parse(&entry.name, files.size()) {
+            Some(WalFileName::Segment(timeline, segment)) if timeline == parent && segment > last => {
+                disk.remove_file(&path).map_err(|source| EngineError::file("remove", path, source))?;
+            }
+            _ => {}
+        }
+    }
+    files.sync_dir()
+}

@@ -1,0 +1,132 @@
+//! From the buffer to the files, and from the files to the disk.
+
+use wal::{Lsn, TimelineId};
+
+use super::{Log, Output, Shared, lock};
+use crate::EngineError;
+
+/// What was appended and not yet taken by a write.
+#[derive(Debug)]
+pub(super) struct Pending {
+    /// Whole records, with the page headers before and in them.
+    bytes: Vec<u8>,
+    /// Where `bytes` begin: where the last write ended, or will end.
+    start: Lsn,
+    /// Whether the writer thread was told that there is much to write, since the last write.
+    nudged: bool,
+}
+
+impl Pending {
+    pub(super) fn at(start: Lsn) -> Self {
+        Self { bytes: Vec::new(), start, nudged: false }
+    }
+
+    /// Goes on at `start`, in an empty buffer.
+    pub(super) fn restart(&mut self, start: Lsn) {
+        self.bytes.clear();
+        self.start = start;
+    }
+
+    pub(super) fn bytes_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// True once per write.
+    pub(super) fn is_first_nudge(&mut self) -> bool {
+        !std::mem::replace(&mut self.nudged, true)
+    }
+
+    /// Hands out what there is, its start and its end, and goes on in the empty buffer `other`.
+    fn take(&mut self, other: &mut Vec<u8>) -> (Lsn, Lsn) {
+        std::mem::swap(&mut self.bytes, other);
+        let start = self.start;
+        self.start = start.saturating_add(other.len() as u64);
+        self.nudged = false;
+        (start, self.start)
+    }
+}
+
+impl Log {
+    /// Returns once everything before `lsn` is durable: at once if it is, otherwise after a sync that covers all that has
+    /// been appended when it begins. Blocks the thread.
+    ///
+    /// An error if the log does not reach that far: a damaged page's LSN, for one.
+    pub fn flush(&self, lsn: Lsn) -> Result<(), EngineError> {
+        self.shared.flush(lsn)
+    }
+}
+
+impl Shared {
+    pub(super) fn flush(&self, lsn: Lsn) -> Result<(), EngineError> {
+        if self.flushed.load() >= lsn {
+            return Ok(());
+        }
+        let inserted = self.inserted.load();
+        if lsn > inserted {
+            return Err(EngineError::Directory(format!(
+                "cannot flush the WAL to {lsn}: it ends at {inserted}"
+            )));
+        }
+        while let Some(turn) = self.group.take_turn(|| self.flushed.load() >= lsn) {
+            let end = self.sync();
+            drop(turn);
+            self.status.durable(end);
+        }
+        Ok(())
+    }
+
+    /// Flushes everything appended, unless somebody is flushing already.
+    pub(super) fn flush_behind(&self) {
+        if self.flushed.load() < self.inserted.load()
+            && let Some(turn) = self.group.try_turn()
+        {
+            let end = self.sync();
+            drop(turn);
+            self.status.durable(end);
+        }
+    }
+
+    /// Writes everything appended; does not sync.
+    pub(super) fn write_out(&self) {
+        self.write_pending(&mut lock(&self.output));
+    }
+
+    /// Writes and syncs everything appended, and tells: its end. By the one whose turn it is.
+    fn sync(&self) -> Lsn {
+        let mut output = lock(&self.output);
+        let end = self.write_pending(&mut output);
+        output.sync();
+        drop(output);
+        self.announce(end);
+        end
+    }
+
+    fn announce(&self, end: Lsn) {
+        if end > self.flushed.load() {
+            // Before the position shows: who sees it, or is let go because of it, finds what the observers did.
+            self.observers.flushed(end);
+            self.flushed.store(end);
+        }
+    }
+
+    fn write_pending(&self, output: &mut Output) -> Lsn {
+        let mut bytes = output.take_spare();
+        let (start, end) = lock(&self.pending).take(&mut bytes);
+        output.write(start, &bytes);
+        output.give_spare(bytes, self.buffer_limit);
+        self.written.store(end);
+        end
+    }
+
+    pub(super) fn advance(&self, flushed: Lsn, timeline: TimelineId) {
+        self.segments.set_timeline(timeline);
+        let Some(_turn) = self.group.take_turn(|| self.flushed.load() >= flushed) else { return };
+        self.inserted.store(flushed);
+        self.written.store(flushed);
+        self.announce(flushed);
+    }
+}

@@ -1,0 +1,228 @@
+//! The segment files: made ahead of their use.
+//!
+//! Writing into blocks that exist costs half of what appending to a file costs at each sync, so a segment's file is
+//! filled with zeros and synced, and its name made durable, before it is written to. A thread does that ahead of the
+//! writer; what a checkpoint finds no longer needed is renamed to serve again ([`super::recycle`]).
+//!
+//! Invariant: every segment from the one being written up to `ready` has a file of full length whose name is durable.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use disk::{Disk, DiskFile, OpenMode, fill_zeros};
+use wal::{SegmentNo, SegmentSize, TimelineId};
+
+use super::lock;
+use crate::EngineError;
+
+/// How many segments are kept ready behind the one being written.
+const AHEAD: u64 = 2;
+/// After how long the thread tries again to make a file, when the disk was full or failed.
+const RETRY: Duration = Duration::from_secs(1);
+/// What a segment is called while it is being made, before the process id (`xlogtemp.PID`).
+pub(super) const TEMPORARY: &str = "xlogtemp.";
+
+/// The segment files of a log.
+#[derive(Debug)]
+pub(super) struct SegmentFiles {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    size: SegmentSize,
+    /// Whose files are written. Changed at a promotion, while nothing is being written.
+    timeline: AtomicU32,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Held while files are made or renamed. Taken before `state`.
+    making: Mutex<()>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The segment being written; the thread stays ahead of it. Moved by the writer.
+    current: SegmentNo,
+    /// The last one that is ready. Moved by whoever makes files; may be behind `current` before the writer's first.
+    ready: SegmentNo,
+    /// Files made since they were last counted, for the checkpoint's report.
+    made: u64,
+    /// No files are to be made: somebody else writes the log.
+    resting: bool,
+    stopping: bool,
+}
+
+impl SegmentFiles {
+    pub(super) fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        size: SegmentSize,
+        timeline: TimelineId,
+    ) -> Arc<Self> {
+        let none = SegmentNo::new(0);
+        let state = State { current: none, ready: none, made: 0, resting: true, stopping: false };
+        Arc::new(Self {
+            disk,
+            dir: dir.to_owned(),
+            size,
+            timeline: AtomicU32::new(timeline.as_u32()),
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            making: Mutex::new(()),
+        })
+    }
+
+    pub(super) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(super) fn size(&self) -> SegmentSize {
+        self.size
+    }
+
+    pub(super) fn timeline(&self) -> TimelineId {
+        TimelineId::new(self.timeline.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn set_timeline(&self, timeline: TimelineId) {
+        self.timeline.store(timeline.as_u32(), Ordering::Relaxed);
+    }
+
+    /// Where the file of `segment` is on the current timeline.
+    pub(super) fn path(&self, segment: SegmentNo) -> PathBuf {
+        self.dir.join(segment.file_name(self.timeline(), self.size))
+    }
+
+    /// The log goes on in `current`; files up to `ready` are there.
+    pub(super) fn begin_at(&self, current: SegmentNo, ready: SegmentNo) {
+        let mut state = lock(&self.state);
+        (state.current, state.ready, state.resting) = (current, ready, false);
+        self.changed.notify_all();
+    }
+
+    pub(super) fn is_resting(&self) -> bool {
+        lock(&self.state).resting
+    }
+
+    pub(super) fn stop(&self) {
+        lock(&self.state).stopping = true;
+        self.changed.notify_all();
+    }
+
+    /// Held while names are given to segments that follow the last ready one.
+    pub(super) fn making(&self) -> std::sync::MutexGuard<'_, ()> {
+        lock(&self.making)
+    }
+
+    pub(super) fn ready(&self) -> SegmentNo {
+        lock(&self.state).ready
+    }
+
+    /// Files were given the names of the segments up to `ready`, durably.
+    pub(super) fn set_ready(&self, ready: SegmentNo) {
+        let mut state = lock(&self.state);
+        state.ready = state.ready.max(ready);
+    }
+
+    /// How many files were made since this was last asked.
+    pub(super) fn take_made(&self) -> u64 {
+        std::mem::take(&mut lock(&self.state).made)
+    }
+
+    /// The file of `segment`, to be written from now on. Makes it if the thread is behind.
+    pub(super) fn begin(&self, segment: SegmentNo) -> Result<(PathBuf, Box<dyn DiskFile>), EngineError> {
+        {
+            let mut state = lock(&self.state);
+            state.current = state.current.max(segment);
+            self.changed.notify_all();
+        }
+        while self.ready() < segment {
+            self.make_next()?;
+        }
+        let path = self.path(segment);
+        let file = self.disk.open(&path, OpenMode::ReadWrite);
+        let file = file.map_err(|source| EngineError::file("open", &path, source))?;
+        Ok((path, file))
+    }
+
+    /// Makes the segment after the last ready one.
+    fn make_next(&self) -> Result<(), EngineError> {
+        let _making = self.making();
+        let (next, wanted) = {
+            let state = lock(&self.state);
+            (state.ready.next(), state.current.as_u64() + AHEAD)
+        };
+        if next.as_u64() <= wanted {
+            self.make(next)?;
+            let mut state = lock(&self.state);
+            state.ready = next;
+            state.made += 1;
+        }
+        Ok(())
+    }
+
+    /// Order: zeros, synced, then the name, then the directory synced. Nobody writes to the file before.
+    fn make(&self, segment: SegmentNo) -> Result<(), EngineError> {
+        let temporary = self.dir.join(format!("{TEMPORARY}{}", std::process::id()));
+        let outcome = self.fill(&temporary);
+        if let Err(error) = outcome {
+            // Space is what is most likely missing.
+            let _ = self.disk.remove_file(&temporary);
+            return Err(error);
+        }
+        let path = self.path(segment);
+        self.disk
+            .rename(&temporary, &path)
+            .map_err(|source| EngineError::file("rename", &temporary, source))?;
+        self.sync_dir()
+    }
+
+    fn fill(&self, path: &Path) -> Result<(), EngineError> {
+        let failed = |action| move |source: io::Error| EngineError::file(action, path, source);
+        let file = self.disk.open(path, OpenMode::Create).map_err(failed("create"))?;
+        file.set_len(0).map_err(failed("truncate"))?;
+        fill_zeros(&*file, 0, self.size.bytes().into()).map_err(failed("write"))?;
+        file.sync_all().map_err(failed("fsync"))
+    }
+
+    pub(super) fn sync_dir(&self) -> Result<(), EngineError> {
+        self.disk.sync_dir(&self.dir).map_err(|source| EngineError::file("fsync", &self.dir, source))
+    }
+
+    /// Waits until a file is to be made; false when it is time to stop.
+    fn wait_for_work(&self) -> bool {
+        let mut state = lock(&self.state);
+        while !state.stopping && (state.resting || state.ready.as_u64() >= state.current.as_u64() + AHEAD) {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        !state.stopping
+    }
+
+    fn wait_before_retry(&self) {
+        let state = lock(&self.state);
+        let _ = self.changed.wait_timeout_while(state, RETRY, |state| !state.stopping);
+    }
+}
+
+/// The thread that makes files ahead. That it cannot is no more than a warning: the writer tries for itself when it
+/// needs the file, and then it is fatal.
+pub(super) fn spawn(files: Arc<SegmentFiles>) -> Result<JoinHandle<()>, EngineError> {
+    let work = move || {
+        while files.wait_for_work() {
+            if let Err(error) = files.make_next() {
+                tracing::warn!("could not prepare a WAL segment ahead: {}", error.chain());
+                files.wait_before_retry();
+            }
+        }
+    };
+    let name = "wal segments".to_owned();
+    thread::Builder::new()
+        .name(name)
+        .spawn(work)
+        .map_err(|error| EngineError::Directory(format!("could not start a thread: {error}")))
+}

@@ -1,0 +1,110 @@
+//! Following, and promotion.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use disk::{CrashChoices, Disk, SimDisk};
+use wal::{Lsn, TimelineHistory, TimelineId};
+
+use super::support::*;
+use crate::log::{Log, LogStart, NewTimeline};
+
+/// A directory with a leader's log in it, its records' ends, and where it ends.
+fn received(lengths: &[usize]) -> (SimDisk, LogStart) {
+    let disk = empty_disk();
+    let log = open(&disk, fresh());
+    for &length in lengths {
+        append(&mut log.appender(), &vec![1; length]);
+    }
+    log.flush(log.inserted()).unwrap();
+    drop(log);
+    let (end, _) = read(&disk, &root());
+    (disk, end)
+}
+
+fn promoted(disk: &SimDisk, end: LogStart) -> (Log, TimelineHistory) {
+    let log = Log::follow(Arc::new(disk.clone()), Path::new(DIR), options(), end).unwrap();
+    let new = NewTimeline {
+        timeline: TimelineId::new(2),
+        position: end.position,
+        prev: end.prev,
+        parent: root(),
+        reason: "no recovery target specified".to_owned(),
+    };
+    let history = log.begin_timeline(&new).unwrap();
+    (log, history)
+}
+
+#[test]
+fn a_new_timeline_goes_on_in_a_copy_of_the_segment() {
+    let (disk, end) = received(&[100, 9000, 50]);
+    let (log, history) = promoted(&disk, end);
+    assert_eq!(log.timeline(), TimelineId::new(2));
+    let placed = append(&mut log.appender(), &vec![2; 10_000]);
+    log.flush(placed.end).unwrap();
+    let (new_end, found) = read(&disk, &history);
+    assert_eq!((new_end.position, found.len()), (placed.end, 4));
+    assert_eq!(placed.start, end.position);
+    let file = disk::read_file(&disk, &Path::new(DIR).join("00000002.history"), 1000).unwrap();
+    assert_eq!(TimelineHistory::parse(TimelineId::new(2), &file).unwrap(), history);
+    assert_eq!(history.switch_point_of(TimelineId::FIRST), Some(end.position));
+    // The old timeline's own file stays as it was; what was made ahead for it is gone.
+    assert!(disk.exists(&Path::new(DIR).join("000000010000000000000001")).unwrap());
+    assert!(!disk.exists(&Path::new(DIR).join("000000010000000000000002")).unwrap());
+}
+
+#[test]
+fn a_new_timeline_can_begin_with_a_segment() {
+    let disk = empty_disk();
+    let log = open(&disk, fresh());
+    append(&mut log.appender(), &[1; 100]);
+    log.switch_segment();
+    log.flush(log.inserted()).unwrap();
+    drop(log);
+    let (end, _) = read(&disk, &root());
+    assert_eq!(size().offset_of(end.position), 0);
+    let (log, history) = promoted(&disk, end);
+    let placed = append(&mut log.appender(), &[2; 100]);
+    log.flush(placed.end).unwrap();
+    let (new_end, found) = read(&disk, &history);
+    assert_eq!((new_end.position, found.len()), (placed.end, 3));
+    assert!(!disk.exists(&Path::new(DIR).join("000000020000000000000001")).unwrap());
+}
+
+#[test]
+fn a_crash_during_promotion_leaves_the_old_timeline_or_the_new_one() {
+    let (disk, end) = received(&[100, 9000, 50]);
+    // Everything so far is durable; only the promotion is uncertain.
+    let settled =
+        disk.crash_states(disk.operations(), CrashChoices { exhaustive_up_to: 1, samples: 0, seed: 1 });
+    let disk = settled.last().unwrap();
+    drop(promoted(&disk, end));
+    let choices = CrashChoices { exhaustive_up_to: 64, samples: 4, seed: 5 };
+    for after in 0..=disk.operations() {
+        if disk.log_text().lines().nth(after).is_some_and(|line| line.contains("write")) && after % 16 != 0 {
+            continue;
+        }
+        for crashed in disk.crash_states(after, choices) {
+            let file = disk::read_file(&crashed, &Path::new(DIR).join("00000002.history"), 1000);
+            let history = match file {
+                Ok(content) => TimelineHistory::parse(TimelineId::new(2), &content).unwrap(),
+                Err(_) => root(),
+            };
+            let (found, records) = read(&crashed, &history);
+            assert_eq!((found.position, records.len()), (end.position, 3), "after {after}, {history:?}");
+        }
+    }
+}
+
+#[test]
+fn a_followers_position_moves_as_it_is_told_and_wakes_who_waits() {
+    let (disk, end) = received(&[100]);
+    let log = Log::follow(Arc::new(disk), Path::new(DIR), options(), end).unwrap();
+    assert_eq!(log.flushed(), end.position);
+    let further = Lsn::new(end.position.as_u64() + 8000);
+    log.advance(further, TimelineId::FIRST);
+    log.flush(further).unwrap();
+    assert_eq!((log.flushed(), log.inserted()), (further, further));
+    log.advance(end.position, TimelineId::FIRST);
+    assert_eq!(log.flushed(), further);
+}
