@@ -1,6 +1,7 @@
 //! Reading pages from their files, each by one thread while others wait for it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::BufferPool;
 use super::frame::Frame;
@@ -32,6 +33,7 @@ impl BufferPool {
             self.files.read_block(id, buffer)?;
         }
         page.verify(id)?;
+        self.read.fetch_add(1, Ordering::Relaxed);
         Ok(page)
     }
 }

@@ -63,6 +63,7 @@ pub struct BufferPool {
     versions: AtomicUsize,
     /// Frames that are dirty.
     dirty: AtomicUsize,
+    read: AtomicU64,
     evicted: AtomicU64,
     written: AtomicU64,
     cancelled: AtomicU64,
@@ -84,6 +85,7 @@ impl BufferPool {
             superseded: Mutex::new(Superseded::new(pages(options.version_bytes))),
             versions: AtomicUsize::new(0),
             dirty: AtomicUsize::new(0),
+            read: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
             written: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),

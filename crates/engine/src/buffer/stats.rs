@@ -19,6 +19,8 @@ pub struct PoolStats {
     pub hits: u64,
     /// Lookups that did not.
     pub misses: u64,
+    /// Pages read from their files.
+    pub read: u64,
     /// Pages that left to make room.
     pub evicted: u64,
     /// Pages written to their files.
@@ -34,6 +36,7 @@ impl BufferPool {
             capacity: self.frames_per_shard * self.shards.len(),
             dirty: self.dirty_count(),
             versions: self.versions.load(Ordering::Relaxed),
+            read: self.read.load(Ordering::Relaxed),
             evicted: self.evicted.load(Ordering::Relaxed),
             written: self.written.load(Ordering::Relaxed),
             cancelled: self.cancelled.load(Ordering::Relaxed),
