@@ -1,0 +1,205 @@
+//! Typed expressions, ready to be evaluated over a row.
+//!
+//! The planner has resolved every name and inserted every conversion: the operands of an operator are of one type, and an
+//! evaluation that finds another value reports a defect (XX000). Evaluating copies no text or bytes that a row, a parameter
+//! or a constant already holds.
+
+mod arithmetic;
+mod cast;
+mod context;
+mod eval;
+mod function;
+mod like;
+mod system;
+#[cfg(test)]
+mod tests;
+
+pub use context::{EvalContext, NoServer, RowRef, ServerFunctions};
+pub use function::Function;
+pub use system::SystemFunction;
+
+use crate::types::{Type, Value};
+
+/// An expression.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Expr {
+    /// A constant
+    Const(Value<'static>),
+    /// A parameter, counted from 0
+    Param(u16),
+    /// A column of the row at hand
+    Column(u16),
+    /// A column of the row that ON CONFLICT did not insert
+    Excluded(u16),
+    /// Arithmetic on two operands of one type, which is the result's type too
+    Arithmetic(ArithmeticOp, Box<Expr>, Box<Expr>),
+    /// Change of sign
+    Negate(Box<Expr>),
+    /// `||`
+    Concat(Box<Expr>, Box<Expr>),
+    /// Comparison of two operands of one type
+    Compare(CompareOp, Box<Expr>, Box<Expr>),
+    /// `IS [NOT] DISTINCT FROM`; true = NOT
+    Distinct(Box<Expr>, Box<Expr>, bool),
+    /// All of these
+    And(Vec<Expr>),
+    /// Any of these
+    Or(Vec<Expr>),
+    /// `NOT`
+    Not(Box<Expr>),
+    /// `IS [NOT] NULL`; true = NOT
+    IsNull(Box<Expr>, bool),
+    /// `IS [NOT] TRUE/FALSE`: the value looked for; true = NOT
+    IsBool(Box<Expr>, bool, bool),
+    /// `[NOT] IN (list)`; true = NOT
+    InList(Box<Expr>, Vec<Expr>, bool),
+    /// `[NOT] LIKE`
+    Like(Box<LikeExpr>),
+    /// `CASE`: conditions with results, the rest
+    Case(Vec<(Expr, Expr)>, Option<Box<Expr>>),
+    /// The first that is not NULL
+    Coalesce(Vec<Expr>),
+    /// NULL if both are equal, else the first
+    NullIf(Box<Expr>, Box<Expr>),
+    /// The greatest (true) or least that is not NULL
+    Extreme(Vec<Expr>, bool),
+    /// Conversion of a value from one type to another
+    Cast(Box<CastExpr>),
+    /// A function of its arguments alone
+    Call(Function, Vec<Expr>),
+    /// A function of the server, the session or the clock
+    System(SystemFunction, Vec<Expr>),
+}
+
+/// `subject [NOT] LIKE pattern [ESCAPE escape]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct LikeExpr {
+    /// The text
+    pub subject: Expr,
+    /// The pattern
+    pub pattern: Expr,
+    /// The escape character, `\` by default, none if empty
+    pub escape: Option<char>,
+    /// `ILIKE`
+    pub ignore_case: bool,
+    /// `NOT`
+    pub negated: bool,
+}
+
+/// A conversion.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CastExpr {
+    /// What is converted
+    pub arg: Expr,
+    /// Its type
+    pub from: Type,
+    /// The type of the result
+    pub to: Type,
+    /// Written in the statement, so that too long text is cut; an assignment refuses it (22001)
+    pub explicit: bool,
+}
+
+/// Operators on numbers, points in time and spans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArithmeticOp {
+    /// `+`
+    Add,
+    /// `-`
+    Subtract,
+    /// `*`
+    Multiply,
+    /// `/`
+    Divide,
+    /// `%`
+    Modulo,
+}
+
+/// Comparisons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CompareOp {
+    /// `=`
+    Equal,
+    /// `<>`
+    NotEqual,
+    /// `<`
+    Less,
+    /// `<=`
+    LessOrEqual,
+    /// `>`
+    Greater,
+    /// `>=`
+    GreaterOrEqual,
+}
+
+impl CompareOp {
+    /// The operator with its sides exchanged.
+    #[must_use]
+    pub fn flipped(self) -> Self {
+        match self {
+            Self::Less => Self::Greater,
+            Self::LessOrEqual => Self::GreaterOrEqual,
+            Self::Greater => Self::Less,
+            Self::GreaterOrEqual => Self::LessOrEqual,
+            same => same,
+        }
+    }
+
+    /// Whether an order satisfies it.
+    pub fn accepts(self, order: std::cmp::Ordering) -> bool {
+        match self {
+            Self::Equal => order.is_eq(),
+            Self::NotEqual => order.is_ne(),
+            Self::Less => order.is_lt(),
+            Self::LessOrEqual => order.is_le(),
+            Self::Greater => order.is_gt(),
+            Self::GreaterOrEqual => order.is_ge(),
+        }
+    }
+}
+
+impl Expr {
+    /// Visits this expression and all below it, until `visit` says false.
+    pub fn all(&self, visit: &mut impl FnMut(&Expr) -> bool) -> bool {
+        if !visit(self) {
+            return false;
+        }
+        match self {
+            Self::Const(_) | Self::Param(_) | Self::Column(_) | Self::Excluded(_) => true,
+            Self::Negate(a) | Self::Not(a) | Self::IsNull(a, _) | Self::IsBool(a, ..) => a.all(visit),
+            Self::Arithmetic(_, a, b)
+            | Self::Compare(_, a, b)
+            | Self::Concat(a, b)
+            | Self::NullIf(a, b)
+            | Self::Distinct(a, b, _) => a.all(visit) && b.all(visit),
+            Self::And(list)
+            | Self::Or(list)
+            | Self::Coalesce(list)
+            | Self::Extreme(list, _)
+            | Self::Call(_, list)
+            | Self::System(_, list) => list.iter().all(|e| e.all(visit)),
+            Self::InList(a, list, _) => a.all(visit) && list.iter().all(|e| e.all(visit)),
+            Self::Like(like) => like.subject.all(visit) && like.pattern.all(visit),
+            Self::Case(arms, rest) => {
+                arms.iter().all(|(when, then)| when.all(visit) && then.all(visit))
+                    && rest.as_ref().is_none_or(|e| e.all(visit))
+            }
+            Self::Cast(cast) => cast.arg.all(visit),
+        }
+    }
+
+    /// Whether it has the same value for every row of one statement.
+    pub fn is_row_independent(&self) -> bool {
+        self.all(&mut |e| match e {
+            Self::Column(_) | Self::Excluded(_) => false,
+            Self::System(function, _) => function.is_stable(),
+            _ => true,
+        })
+    }
+
+    /// Whether it is a constant in disguise: no row, no parameter, no server.
+    pub fn is_constant(&self) -> bool {
+        self.all(&mut |e| {
+            !matches!(e, Self::Column(_) | Self::Excluded(_) | Self::Param(_) | Self::System(..))
+        })
+    }
+}

@@ -1,0 +1,315 @@
+//! Grouping and aggregates.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::error::{SqlError, sqlstate};
+use crate::expr::{EvalContext, Expr};
+use crate::types::{Numeric, Type, Value};
+
+/// Rows are put into groups of equal keys; every group becomes one row of its keys and its aggregates' results.
+#[derive(Clone, Debug)]
+pub struct Grouping {
+    /// The keys, evaluated over the source's row; none: all rows are one group, which exists even without rows (unless
+    /// there are no aggregates either)
+    pub keys: Vec<Expr>,
+    /// Types of the keys
+    pub key_types: Vec<Type>,
+    /// The aggregates
+    pub aggregates: Vec<Aggregate>,
+    /// What a group must satisfy, evaluated over its row
+    pub having: Option<Expr>,
+}
+
+/// One aggregate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Aggregate {
+    /// Which
+    pub function: AggregateFunction,
+    /// Its argument over the source's row; `None` for `count(*)`
+    pub arg: Option<Expr>,
+    /// The argument's type
+    pub arg_type: Type,
+    /// `DISTINCT`
+    pub distinct: bool,
+    /// `FILTER (WHERE ...)`
+    pub filter: Option<Expr>,
+}
+
+/// The aggregates there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AggregateFunction {
+    /// `count(*)`, `count(x)`
+    Count,
+    /// `sum(x)`: bigint of integers, numeric of bigints and numerics, double of doubles
+    Sum,
+    /// `avg(x)`: numeric, double of doubles
+    Avg,
+    /// `min(x)`
+    Min,
+    /// `max(x)`
+    Max,
+    /// `bool_and(x)`
+    BoolAnd,
+    /// `bool_or(x)`
+    BoolOr,
+}
+
+impl AggregateFunction {
+    /// The aggregate of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "count" => Self::Count,
+            "sum" => Self::Sum,
+            "avg" => Self::Avg,
+            "min" => Self::Min,
+            "max" => Self::Max,
+            "bool_and" | "every" => Self::BoolAnd,
+            "bool_or" => Self::BoolOr,
+            _ => return None,
+        })
+    }
+
+    /// The type of its result over arguments of a type; `None` when it takes no such argument.
+    pub fn result_type(self, arg: Type) -> Option<Type> {
+        Some(match (self, arg) {
+            (Self::Count, _) => Type::Int8,
+            (Self::Sum, Type::Int2 | Type::Int4) => Type::Int8,
+            (Self::Sum | Self::Avg, Type::Float8) => Type::Float8,
+            (Self::Sum, Type::Int8 | Type::Numeric) => Type::Numeric,
+            (Self::Avg, Type::Int2 | Type::Int4 | Type::Int8 | Type::Numeric) => Type::Numeric,
+            (Self::Min | Self::Max, Type::Varchar(_) | Type::Name) => Type::Text,
+            (Self::Min | Self::Max, Type::Bool | Type::Uuid | Type::Jsonb | Type::Bytea | Type::Void) => {
+                return None;
+            }
+            (Self::Min | Self::Max, other) => other.without_length(),
+            (Self::BoolAnd | Self::BoolOr, Type::Bool) => Type::Bool,
+            _ => return None,
+        })
+    }
+}
+
+/// The state of one aggregate in one group.
+#[derive(Clone, Debug)]
+enum State {
+    Count(i64),
+    Integers { sum: i128, count: i64 },
+    Floats { sum: f64, count: i64 },
+    Numerics { sum: Numeric, count: i64 },
+    Best(Value<'static>),
+    Bool(Option<bool>),
+}
+
+/// A running aggregation: rows in, one row per group out.
+#[derive(Debug)]
+pub struct Aggregation<'p> {
+    plan: &'p Grouping,
+    /// Positions in `groups` by the text of the keys
+    index: HashMap<Vec<u8>, usize>,
+    groups: Vec<Group>,
+    scratch: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Group {
+    keys: Vec<Value<'static>>,
+    states: Vec<State>,
+    /// For every DISTINCT aggregate the arguments it has seen
+    seen: Vec<HashSet<Vec<u8>>>,
+}
+
+impl<'p> Aggregation<'p> {
+    /// An aggregation without rows yet.
+    pub fn new(plan: &'p Grouping) -> Self {
+        let mut this = Self { plan, index: HashMap::new(), groups: Vec::new(), scratch: Vec::new() };
+        if plan.keys.is_empty() && !plan.aggregates.is_empty() {
+            this.groups.push(this.new_group(Vec::new()));
+        }
+        this
+    }
+
+    fn new_group(&self, keys: Vec<Value<'static>>) -> Group {
+        let states = self.plan.aggregates.iter().map(Aggregate::start).collect();
+        Group { keys, states, seen: vec![HashSet::new(); self.plan.aggregates.len()] }
+    }
+
+    /// Takes the context's row in. Returns the bytes of memory that a new group takes, for the caller's limit.
+    ///
+    /// # Errors
+    /// Those of the expressions; 22003 for a sum that overflows.
+    pub fn add(&mut self, context: &EvalContext<'_>) -> Result<usize, SqlError> {
+        let mut grown = 0;
+        let at = if self.plan.keys.is_empty() && !self.groups.is_empty() {
+            0
+        } else {
+            self.scratch.clear();
+            let mut keys = Vec::with_capacity(self.plan.keys.len());
+            for (expr, ty) in self.plan.keys.iter().zip(&self.plan.key_types) {
+                let value = expr.eval(context)?;
+                distinct_bytes(&value, *ty, &mut self.scratch);
+                keys.push(value);
+            }
+            match self.index.get(&self.scratch) {
+                Some(at) => *at,
+                None => {
+                    let keys = keys.into_iter().map(Value::into_owned).collect();
+                    grown = 2 * self.scratch.len() + 128;
+                    let group = self.new_group(keys);
+                    self.groups.push(group);
+                    self.index.insert(self.scratch.clone(), self.groups.len() - 1);
+                    self.groups.len() - 1
+                }
+            }
+        };
+        let group = &mut self.groups[at];
+        for ((aggregate, state), seen) in
+            self.plan.aggregates.iter().zip(&mut group.states).zip(&mut group.seen)
+        {
+            if let Some(filter) = &aggregate.filter
+                && !filter.eval_condition(context)?
+            {
+                continue;
+            }
+            let Some(arg) = &aggregate.arg else {
+                state.count_row();
+                continue;
+            };
+            let value = arg.eval(context)?;
+            if value.is_null() {
+                continue;
+            }
+            if aggregate.distinct {
+                self.scratch.clear();
+                distinct_bytes(&value, aggregate.arg_type, &mut self.scratch);
+                if seen.contains(&self.scratch) {
+                    continue;
+                }
+                grown += self.scratch.len() + 64;
+                seen.insert(self.scratch.clone());
+            }
+            state.add(aggregate.function, value)?;
+        }
+        Ok(grown)
+    }
+
+    /// The groups' rows: keys, then results. HAVING is the caller's to check.
+    ///
+    /// # Errors
+    /// 22003 for a result that its type cannot hold.
+    pub fn finish(self) -> Result<Vec<Vec<Value<'static>>>, SqlError> {
+        let plan = self.plan;
+        self.groups
+            .into_iter()
+            .map(|group| {
+                let mut row = group.keys;
+                for (aggregate, state) in plan.aggregates.iter().zip(group.states) {
+                    row.push(state.finish(aggregate)?);
+                }
+                Ok(row)
+            })
+            .collect()
+    }
+}
+
+/// Bytes that are equal for equal values of one type.
+fn distinct_bytes(value: &Value<'_>, ty: Type, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 5]);
+    match value {
+        Value::Null => return,
+        Value::Float8(v) if *v == 0.0 => out.push(b'0'),
+        Value::Numeric(v) => crate::types::text::write(&Value::Numeric(Box::new(v.normalized())), ty, out),
+        other => crate::types::text::write(other, ty.without_length(), out),
+    }
+    let length = (out.len() - start - 5) as u32;
+    out[start] = 1;
+    out[start + 1..start + 5].copy_from_slice(&length.to_le_bytes());
+}
+
+impl Aggregate {
+    fn start(&self) -> State {
+        match (self.function, self.arg_type) {
+            (AggregateFunction::Count, _) => State::Count(0),
+            (AggregateFunction::Min | AggregateFunction::Max, _) => State::Best(Value::Null),
+            (AggregateFunction::BoolAnd | AggregateFunction::BoolOr, _) => State::Bool(None),
+            (_, Type::Float8) => State::Floats { sum: 0.0, count: 0 },
+            (_, Type::Numeric) => State::Numerics { sum: Numeric::from_integer(0), count: 0 },
+            _ => State::Integers { sum: 0, count: 0 },
+        }
+    }
+}
+
+impl State {
+    fn count_row(&mut self) {
+        if let Self::Count(count) = self {
+            *count += 1;
+        }
+    }
+
+    fn add(&mut self, function: AggregateFunction, value: Value<'_>) -> Result<(), SqlError> {
+        match (self, value) {
+            (Self::Count(count), _) => *count += 1,
+            (Self::Integers { sum, count }, value) => {
+                let value = value.as_i64().ok_or_else(|| SqlError::internal("sum of no integer"))?;
+                // 2^64 rows of the largest bigint fit.
+                *sum += i128::from(value);
+                *count += 1;
+            }
+            (Self::Floats { sum, count }, Value::Float8(value)) => {
+                *sum += value;
+                *count += 1;
+            }
+            (Self::Numerics { sum, count }, Value::Numeric(value)) => {
+                *sum = sum.add(*value)?;
+                *count += 1;
+            }
+            (Self::Best(best), value) => {
+                let better = match value.compare(best) {
+                    _ if best.is_null() => true,
+                    Some(order) if function == AggregateFunction::Min => order.is_lt(),
+                    Some(order) => order.is_gt(),
+                    None => return Err(SqlError::internal("minimum of different types")),
+                };
+                if better {
+                    *best = value.into_owned();
+                }
+            }
+            (Self::Bool(state), Value::Bool(value)) => {
+                *state = Some(match (function, *state) {
+                    (_, None) => value,
+                    (AggregateFunction::BoolAnd, Some(before)) => before && value,
+                    (_, Some(before)) => before || value,
+                });
+            }
+            _ => return Err(SqlError::internal("aggregate over a value of another type")),
+        }
+        Ok(())
+    }
+
+    fn finish(self, aggregate: &Aggregate) -> Result<Value<'static>, SqlError> {
+        let average = aggregate.function == AggregateFunction::Avg;
+        let quotient = |sum: Numeric, count: i64| {
+            sum.div(Numeric::from_integer(i128::from(count))).map(|n| Value::Numeric(Box::new(n)))
+        };
+        Ok(match self {
+            Self::Count(count) => Value::Int8(count),
+            Self::Integers { count: 0, .. }
+            | Self::Floats { count: 0, .. }
+            | Self::Numerics { count: 0, .. } => Value::Null,
+            Self::Integers { sum, count } if average => quotient(Numeric::from_integer(sum), count)?,
+            Self::Integers { sum, .. } if aggregate.arg_type == Type::Int8 => {
+                Value::Numeric(Box::new(Numeric::from_integer(sum)))
+            }
+            Self::Integers { sum, .. } => {
+                Value::Int8(i64::try_from(sum).map_err(|_| {
+                    SqlError::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, "bigint out of range")
+                })?)
+            }
+            Self::Floats { sum, count } if average => Value::Float8(sum / count as f64),
+            Self::Floats { sum, .. } => Value::Float8(sum),
+            Self::Numerics { sum, count } if average => quotient(sum, count)?,
+            Self::Numerics { sum, .. } => Value::Numeric(Box::new(sum)),
+            Self::Best(value) => value,
+            Self::Bool(value) => value.map_or(Value::Null, Value::Bool),
+        })
+    }
+}
