@@ -1,1 +1,289 @@
-//! Replay of whole runs: after a crash and on a standby.
+//! Replay: the log's runs applied to the pages, after a crash and on a standby alike.
+//!
+//! The records of a run are gathered until its COMMIT comes, then applied together; a run that is followed by another
+//! transaction's record, or by none, was never committed and leaves no trace. Runs are applied in batches, each page copied
+//! once a batch, and published with the `pd_lsn` that the leader gave them: the end of the last run that changed them. So
+//! a page is the same bytes here as there, and a page that is newer already is left alone.
+//!
+//! Memory is bounded: by the batch, and by the run in memory. A longer run is read from the log again once it has
+//! committed, and published in pieces, which nobody reads before it is complete.
+
+mod batch;
+mod log_reader;
+mod recovery;
+mod unfinished;
+
+use std::sync::Arc;
+
+use tracing::debug;
+use wal::payload::{CheckPoint, EndOfRecovery, RecordTime, XlogRecord};
+use wal::reader::LogRecord;
+use wal::record::{Record, ResourceManager, Xid};
+use wal::{Lsn, TimelineId, WalVersion};
+
+use crate::buffer::BufferPool;
+use crate::engine::{NEXT_OID, Numbers};
+use crate::{EngineError, TreeId};
+
+use batch::Batch;
+pub(crate) use log_reader::{LogReader, LogSource, Progress};
+pub(crate) use recovery::{Recovered, recover};
+use unfinished::UnfinishedRun;
+
+const COMMIT: u8 = 0x00;
+const ABORT: u8 = 0x20;
+const OPCODE: u8 = 0x70;
+const HAS_INFO: u8 = 0x80;
+const HAS_RELFILENODES: u32 = 0x004;
+/// Opcode of a record with images for hint bits' sake.
+const FPI_FOR_HINT: u8 = 0xA0;
+
+/// What replay has met that others act upon, since it was last asked.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(crate) struct Met {
+    /// The end of the last whole run, or of a record that belongs to none. Everything up to it is published.
+    pub(crate) end: Lsn,
+    /// When the last transaction committed, by the leader's clock.
+    pub(crate) committed_at: Option<RecordTime>,
+    /// The last checkpoint record, with its start.
+    pub(crate) checkpoint: Option<(Lsn, CheckPoint)>,
+    /// Trees dropped, each with the end of the run that did it.
+    pub(crate) dropped: Vec<(Lsn, TreeId)>,
+    /// The redo positions of base backups that were ended.
+    pub(crate) backup_ends: Vec<Lsn>,
+}
+
+/// Applies records in the order of the log.
+///
+/// `done.end` is never ahead of what has been given to [`Replayer::apply`]; what is published never ahead of it.
+pub(crate) struct Replayer {
+    pool: Arc<BufferPool>,
+    /// To read runs again that were too long to keep.
+    source: LogSource,
+    numbers: Numbers,
+    timeline: TimelineId,
+    run: UnfinishedRun,
+    batch: Batch,
+    met: Met,
+    runs: u64,
+}
+
+impl Replayer {
+    /// Replay of the log from `source` onto the pages of `pool`, beginning with the numbers and on the timeline of a
+    /// checkpoint.
+    pub(crate) fn new(pool: Arc<BufferPool>, source: LogSource, checkpoint: &CheckPoint) -> Self {
+        Self {
+            pool,
+            source,
+            numbers: Numbers::new(checkpoint.next_xid, checkpoint.next_oid),
+            timeline: checkpoint.timeline,
+            run: UnfinishedRun::default(),
+            batch: Batch::default(),
+            met: Met::default(),
+            runs: 0,
+        }
+    }
+
+    /// The numbers to go on with.
+    pub(crate) fn numbers(&self) -> Numbers {
+        self.numbers
+    }
+
+    /// The timeline of what was replayed last.
+    pub(crate) fn timeline(&self) -> TimelineId {
+        self.timeline
+    }
+
+    /// How many runs were applied.
+    pub(crate) fn runs(&self) -> u64 {
+        self.runs
+    }
+
+    /// Runs are read again from `source`, which has newer timelines than before.
+    pub(crate) fn set_source(&mut self, source: LogSource) {
+        self.source = source;
+    }
+
+    /// A page that a record was to change, that does not exist, and whose tree was not dropped since.
+    pub(crate) fn missing_page(&self) -> Option<EngineError> {
+        let (page, lsn) = self.batch.missing()?;
+        Some(EngineError::Replay { lsn, reason: format!("it changes {page}, which does not exist") })
+    }
+
+    /// Whether trees were dropped since the last publication.
+    fn has_dropped(&self) -> bool {
+        !self.met.dropped.is_empty()
+    }
+
+    /// Publishes all that was applied, and tells what was met since the last time.
+    pub(crate) fn publish(&mut self) -> Met {
+        self.batch.publish(&self.pool);
+        let end = self.met.end;
+        std::mem::replace(&mut self.met, Met { end, ..Met::default() })
+    }
+
+    /// Takes the next record.
+    pub(crate) fn apply(&mut self, record: &LogRecord<'_>) -> Result<(), EngineError> {
+        let malformed = |reason: String| EngineError::Replay { lsn: record.start, reason };
+        let parsed = Record::decode_unchecked(&record.bytes, WalVersion::V15);
+        let parsed = parsed.map_err(|error| malformed(error.to_string()))?;
+        let xid = parsed.header.xid;
+        self.numbers.saw_xid(xid);
+        if self.run.xid().is_some_and(|run| run != xid) {
+            debug!("transaction {:?} was never committed", self.run.xid());
+            self.run.clear();
+        }
+        match parsed.header.resource_manager {
+            ResourceManager::GENERIC => self.run.add(xid, record.start, record.end, &record.bytes),
+            ResourceManager::TRANSACTION => self.end_transaction(&parsed, record.end)?,
+            ResourceManager::XLOG => self.apply_xlog(&parsed, record)?,
+            // What they say is for others than this engine.
+            ResourceManager::LOGICAL_MESSAGE | ResourceManager::STANDBY => {}
+            other => {
+                return Err(malformed(format!("it is one of {other}, which this engine does not write")));
+            }
+        }
+        if self.run.xid().is_none() {
+            self.met.end = record.end;
+        }
+        Ok(())
+    }
+
+    fn end_transaction(&mut self, record: &Record<'_>, end: Lsn) -> Result<(), EngineError> {
+        let opcode = record.header.info & OPCODE;
+        if opcode != COMMIT && opcode != ABORT {
+            let reason = format!("it ends a transaction in a way that this engine does not: {opcode:02X}");
+            return Err(EngineError::Replay { lsn: end, reason });
+        }
+        let fields = TransactionFields::parse(record);
+        let fields =
+            fields.ok_or_else(|| EngineError::Replay { lsn: end, reason: "it is malformed".into() })?;
+        if opcode == COMMIT {
+            self.apply_run(end)?;
+            self.met.committed_at = Some(fields.time);
+            self.runs += 1;
+        }
+        self.run.clear();
+        for tree in fields.dropped {
+            self.batch.forget_tree(tree);
+            self.met.dropped.push((end, tree));
+        }
+        Ok(())
+    }
+
+    /// Applies the gathered run, which ends at `end`.
+    fn apply_run(&mut self, end: Lsn) -> Result<(), EngineError> {
+        let run = std::mem::take(&mut self.run);
+        match run.records() {
+            Some(records) => {
+                for (record_end, bytes) in records {
+                    self.apply_blocks(bytes, record_end, end)?;
+                }
+            }
+            None => self.apply_from_log(run.start(), end)?,
+        }
+        self.run = run;
+        self.batch.end_run(&self.pool, end)?;
+        if self.batch.is_full() {
+            self.batch.publish(&self.pool);
+        }
+        Ok(())
+    }
+
+    fn apply_blocks(&mut self, record: &[u8], record_end: Lsn, run_end: Lsn) -> Result<(), EngineError> {
+        let record = Record::decode_unchecked(record, WalVersion::V15)
+            .map_err(|error| EngineError::Replay { lsn: record_end, reason: error.to_string() })?;
+        for block in &record.blocks {
+            self.batch.apply(&self.pool, block, record_end, run_end)?;
+        }
+        Ok(())
+    }
+
+    /// Applies the run whose records are in the log from `start` to `end`, in pieces. Each page is in one record of its run,
+    /// so that one that has the run's LSN from an earlier piece, or from before a crash, is done with.
+    fn apply_from_log(&mut self, start: Lsn, end: Lsn) -> Result<(), EngineError> {
+        let mut reader = LogReader::new(self.source.clone(), start);
+        while reader.position() < end {
+            let progress = reader.read(end, |record| {
+                if record.end < end {
+                    self.apply_blocks(&record.bytes, record.end, end)?;
+                }
+                if self.batch.is_full() {
+                    self.batch.end_run(&self.pool, end)?;
+                    self.batch.publish(&self.pool);
+                }
+                Ok(())
+            })?;
+            if matches!(progress, Progress::End(_)) && reader.position() < end {
+                let reason = "what came before it in its transaction can no longer be read".to_owned();
+                return Err(EngineError::Replay { lsn: end, reason });
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_xlog(&mut self, record: &Record<'_>, place: &LogRecord<'_>) -> Result<(), EngineError> {
+        let malformed = |reason: String| EngineError::Replay { lsn: place.start, reason };
+        let Some(decoded) = XlogRecord::decode(record, WalVersion::V15) else { return Ok(()) };
+        match decoded.map_err(|error| malformed(error.to_string()))? {
+            XlogRecord::CheckpointShutdown(checkpoint) | XlogRecord::CheckpointOnline(checkpoint) => {
+                self.numbers.saw_xid(Xid::new((checkpoint.next_xid as u32).wrapping_sub(1)));
+                self.numbers.saw_tree_limit(checkpoint.next_oid);
+                self.timeline = checkpoint.timeline;
+                self.met.checkpoint = Some((place.start, checkpoint));
+            }
+            XlogRecord::EndOfRecovery(EndOfRecovery { timeline, previous_timeline, .. }) => {
+                if previous_timeline != self.timeline && timeline != self.timeline {
+                    let reason = format!(
+                        "timeline {timeline} begins after {previous_timeline}, but replay is on {}",
+                        self.timeline
+                    );
+                    return Err(malformed(reason));
+                }
+                self.timeline = timeline;
+            }
+            XlogRecord::BackupEnd(redo) => self.met.backup_ends.push(redo),
+            XlogRecord::Other(NEXT_OID) => {
+                let limit = record.main_data.first_chunk().copied().map(u32::from_le_bytes);
+                let limit = limit.ok_or_else(|| malformed("it is malformed".to_owned()))?;
+                self.numbers.saw_tree_limit(limit);
+            }
+            XlogRecord::Other(XlogRecord::FPI | FPI_FOR_HINT) => {
+                for block in &record.blocks {
+                    self.batch.apply(&self.pool, block, place.end, place.end)?;
+                }
+                self.batch.end_run(&self.pool, place.end)?;
+            }
+            XlogRecord::Switch | XlogRecord::OverwriteContrecord { .. } | XlogRecord::Other(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// What a COMMIT or ABORT says.
+struct TransactionFields {
+    time: RecordTime,
+    dropped: Vec<TreeId>,
+}
+
+impl TransactionFields {
+    /// Source: `ParseCommitRecord` in `access/rmgrdesc/xactdesc.c`; what this engine never writes is not looked for.
+    fn parse(record: &Record<'_>) -> Option<Self> {
+        let (time, rest) = record.main_data.split_first_chunk()?;
+        let time = RecordTime::new(i64::from_le_bytes(*time));
+        let mut dropped = Vec::new();
+        if record.header.info & HAS_INFO != 0 {
+            let (info, rest) = rest.split_first_chunk()?;
+            if u32::from_le_bytes(*info) == HAS_RELFILENODES {
+                let (count, rest) = rest.split_first_chunk()?;
+                let (locators, after) = rest.as_chunks::<12>();
+                if u32::from_le_bytes(*count) as usize != locators.len() || !after.is_empty() {
+                    return None;
+                }
+                let relation = |locator: &[u8; 12]| locator.last_chunk().copied().map(u32::from_le_bytes);
+                dropped.extend(locators.iter().filter_map(relation).map(TreeId::new));
+            }
+        }
+        Some(Self { time, dropped })
+    }
+}

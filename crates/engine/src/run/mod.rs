@@ -1,1 +1,131 @@
-//! The one writer of pages: a run of changes that ends in a commit.
+//! Runs: what one commit does to the pages, and the records that say so.
+//!
+//! A [`Run`] is a [`PageWriter`] over the latest pages: a page is copied when it is first changed, and nobody else sees
+//! the copy. When everything is applied, [`Run::finish`] compares each page with what it was and appends the differences
+//! as Generic records of up to four blocks, followed by the COMMIT record: one contiguous run of the log, since the
+//! appender is held all the while. Then the pages are published, with `pd_lsn` the end of the COMMIT record.
+//!
+//! Nothing is appended before everything is applied, so that a run that fails half-way leaves no trace.
+//! Invariant: the hole of every page is zero, here and on every node.
+
+mod diff;
+mod image;
+mod overlay;
+mod records;
+
+pub(crate) use diff::apply_fragments;
+pub use overlay::Overlay;
+pub(crate) use overlay::PageSource;
+
+use std::sync::Arc;
+
+use wal::Lsn;
+use wal::payload::RecordTime;
+use wal::record::{ImageCompression, Xid};
+use wal::writer::Placed;
+
+use crate::buffer::BufferPool;
+use crate::log::{Appender, record};
+use crate::page::Page;
+use crate::page_access::PageWriter;
+use crate::{EngineError, PageId, TreeId};
+
+use records::Records;
+
+/// How pages are logged.
+#[derive(Clone, Copy, Debug)]
+pub struct RunOptions {
+    /// How full-page images are compressed, if at all.
+    pub compression: Option<ImageCompression>,
+    /// Whether a page that is not newer than the redo position is logged whole.
+    pub full_page_writes: bool,
+}
+
+/// Memory that runs use one after the other.
+#[derive(Debug, Default)]
+pub struct RunBuffers {
+    overlay: Overlay,
+    records: Records,
+}
+
+/// A run under way.
+pub struct Run<'a> {
+    pool: &'a BufferPool,
+    buffers: &'a mut RunBuffers,
+}
+
+impl PageSource for BufferPool {
+    fn latest(&self, id: PageId) -> Result<Arc<Page>, EngineError> {
+        BufferPool::latest(self, id)
+    }
+}
+
+impl<'a> Run<'a> {
+    /// A run that has changed nothing yet. Its caller is the one writer.
+    pub fn new(pool: &'a BufferPool, buffers: &'a mut RunBuffers) -> Self {
+        buffers.overlay.clear();
+        Self { pool, buffers }
+    }
+
+    /// Adds a page that is written anew, as it is.
+    pub(crate) fn add_new(&mut self, id: PageId, page: Arc<Page>) {
+        self.buffers.overlay.put_new(id, page);
+    }
+
+    /// How many pages it has touched.
+    pub fn pages(&self) -> usize {
+        self.buffers.overlay.len()
+    }
+
+    /// Appends the changes and the COMMIT of `xid`, which drops `dropped`. Gives the end of that record, which now is the
+    /// `pd_lsn` of the pages left in the overlay, for [`Run::publish`]. `None`, and no record at all, if no page differs
+    /// and nothing is dropped.
+    pub fn finish(
+        &mut self,
+        appender: &mut Appender<'_>,
+        options: RunOptions,
+        xid: Xid,
+        time: RecordTime,
+        dropped: &[TreeId],
+    ) -> Option<Placed> {
+        let RunBuffers { overlay, records } = &mut *self.buffers;
+        // Pages not newer than this have no image in the log since the last checkpoint began.
+        let image_up_to = if options.full_page_writes { appender.redo() } else { Lsn::INVALID };
+        records.begin(xid);
+        overlay.retain_changed(|changed| records.add(changed, image_up_to, options.compression, appender));
+        records.flush(appender);
+        if overlay.len() == 0 && dropped.is_empty() {
+            return None;
+        }
+        let buffer = records.buffer();
+        record::encode_commit(buffer, xid, time, dropped);
+        let placed = appender.append(buffer);
+        overlay.set_lsn(placed.end);
+        Some(placed)
+    }
+
+    /// Gives the changed pages to the pool, for everybody who reads as of their `pd_lsn` or later.
+    pub fn publish(self) {
+        self.pool.publish(self.buffers.overlay.drain());
+    }
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        self.buffers.overlay.clear();
+    }
+}
+
+impl PageWriter for Run<'_> {
+    fn page(&mut self, id: PageId) -> Result<&Page, EngineError> {
+        self.buffers.overlay.page(self.pool, id)
+    }
+
+    fn page_mut(&mut self, id: PageId) -> Result<&mut Page, EngineError> {
+        self.buffers.overlay.page_mut(self.pool, id)
+    }
+
+    fn new_page(&mut self, id: PageId) -> Result<&mut Page, EngineError> {
+        Ok(self.buffers.overlay.new_page(id))
+    }
+}

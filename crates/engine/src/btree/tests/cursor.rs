@@ -37,8 +37,8 @@ fn bound() -> impl Strategy<Value = Bound<Vec<u8>>> {
 }
 
 fn contains(bounds: &(Bound<Vec<u8>>, Bound<Vec<u8>>), key: &[u8]) -> bool {
-    use std::ops::RangeBounds;
-    (bounds.0.as_ref().map(Vec::as_slice), bounds.1.as_ref().map(Vec::as_slice)).contains(key)
+    let bounds = (bounds.0.as_ref().map(Vec::as_slice), bounds.1.as_ref().map(Vec::as_slice));
+    std::ops::RangeBounds::<[u8]>::contains(&bounds, key)
 }
 
 #[derive(Clone, Debug)]

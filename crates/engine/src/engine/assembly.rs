@@ -1,0 +1,50 @@
+//! Putting an engine together from its parts.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+use wal::Lsn;
+
+use super::dropped::DroppedTrees;
+use super::durability::Durability;
+use super::publishing::Publishing;
+use super::visibility::Visibility;
+use super::{Engine, Numbers, Writer};
+use crate::EngineOptions;
+use crate::buffer::BufferPool;
+use crate::lock::LockTable;
+use crate::log::Log;
+use crate::run::RunBuffers;
+
+/// What an engine is made of once the pages are as of the log's end, or of a standby's start.
+pub(crate) struct Parts {
+    pub(crate) options: EngineOptions,
+    pub(crate) pool: Arc<BufferPool>,
+    pub(crate) log: Arc<Log>,
+    pub(crate) numbers: Numbers,
+    /// Up to where the pages are applied.
+    pub(crate) applied: Lsn,
+    pub(crate) read_only: bool,
+}
+
+impl Engine {
+    /// An engine whose first snapshot is at `applied`.
+    pub(crate) fn assemble(parts: Parts) -> Arc<Self> {
+        let visibility = Arc::new(Visibility::new(parts.applied, Arc::clone(&parts.pool)));
+        let durability = Arc::new(Durability::new(Arc::clone(&visibility)));
+        let on_flush = Arc::clone(&durability);
+        parts.log.subscribe(move |flushed| on_flush.flushed(flushed));
+        Arc::new(Self {
+            options: parts.options,
+            pool: parts.pool,
+            log: parts.log,
+            locks: LockTable::new(),
+            publishing: Publishing::default(),
+            visibility,
+            durability,
+            writer: Mutex::new(Writer { buffers: RunBuffers::default(), numbers: parts.numbers }),
+            dropped: DroppedTrees::default(),
+            read_only: AtomicBool::new(parts.read_only),
+        })
+    }
+}

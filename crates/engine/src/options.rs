@@ -1,0 +1,75 @@
+//! What an embedder can choose.
+
+use std::time::Duration;
+
+use wal::payload::RecordTime;
+use wal::record::ImageCompression;
+use wal::{SegmentSize, SystemId};
+
+/// Choices made once, when a data directory is created.
+#[derive(Clone, Copy, Debug)]
+pub struct InitOptions {
+    /// The size of WAL segments.
+    pub segment_size: SegmentSize,
+    /// The cluster's number; `None` makes a new one of the time and the process.
+    pub system_id: Option<SystemId>,
+}
+
+impl Default for InitOptions {
+    fn default() -> Self {
+        Self { segment_size: SegmentSize::DEFAULT, system_id: None }
+    }
+}
+
+/// Choices made each time a data directory is opened. Named as PostgreSQL's settings; sizes are in bytes.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// Memory for the latest versions of pages.
+    pub shared_buffers: usize,
+    /// Memory for older versions, which snapshots read; beyond it the oldest snapshots are cancelled.
+    pub version_memory: usize,
+    /// WAL that makes a checkpoint due.
+    pub max_wal_size: u64,
+    /// WAL segments kept to be used again, however little is written.
+    pub min_wal_size: u64,
+    /// WAL kept for followers beyond what recovery needs.
+    pub wal_keep_size: u64,
+    /// WAL that may wait in memory to be written.
+    pub wal_buffers: usize,
+    /// How full-page images are compressed, if at all.
+    pub wal_compression: Option<ImageCompression>,
+    /// Whether a page's first change after a checkpoint logs the page. Off is safe only where pages are never torn.
+    pub full_page_writes: bool,
+    /// The longest time between checkpoints.
+    pub checkpoint_timeout: Duration,
+    /// The part of that time over which a checkpoint's writes are spread.
+    pub checkpoint_completion_target: f64,
+    /// The most a transaction may write: keys, values and their overhead, in memory until it commits.
+    pub max_transaction_size: u64,
+    /// Tells the time that commit records carry.
+    pub clock: fn() -> RecordTime,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            shared_buffers: 128 << 20,
+            version_memory: 64 << 20,
+            max_wal_size: 1 << 30,
+            min_wal_size: 80 << 20,
+            wal_keep_size: 0,
+            wal_buffers: 16 << 20,
+            wal_compression: None,
+            full_page_writes: true,
+            checkpoint_timeout: Duration::from_secs(300),
+            checkpoint_completion_target: 0.9,
+            max_transaction_size: 1 << 30,
+            clock: system_clock,
+        }
+    }
+}
+
+fn system_clock() -> RecordTime {
+    let micros = replication::waldir::UnixMicros::now().as_u64();
+    RecordTime::from_unix_micros(i64::try_from(micros).unwrap_or(i64::MAX))
+}

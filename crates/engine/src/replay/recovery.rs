@@ -1,0 +1,109 @@
+//! Crash recovery: replay of everything from a checkpoint's redo position to the end of the log.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+use wal::payload::CheckPoint;
+use wal::{Lsn, TimelineId};
+
+use super::{LogReader, LogSource, Met, Progress, Replayer};
+use crate::EngineError;
+use crate::buffer::BufferPool;
+use crate::engine::Numbers;
+
+/// How often to say how far recovery is.
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What crash recovery has found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recovered {
+    /// The numbers to go on with.
+    pub(crate) numbers: Numbers,
+    /// The end of the last valid record, of a whole run or not.
+    pub(crate) end: Lsn,
+    /// The start of that record.
+    pub(crate) prev: Lsn,
+    /// The timeline at the end.
+    pub(crate) timeline: TimelineId,
+}
+
+/// Applies all whole runs from the checkpoint's redo position on. The record at
+/// `checkpoint_start` must be reached.
+pub(crate) fn recover(
+    pool: &Arc<BufferPool>,
+    source: LogSource,
+    checkpoint: &CheckPoint,
+    checkpoint_start: Lsn,
+) -> Result<Recovered, EngineError> {
+    let started = Instant::now();
+    let mut reported = started;
+    let mut announced = false;
+    let redo = checkpoint.redo;
+    let mut replayer = Replayer::new(Arc::clone(pool), source.clone(), checkpoint);
+    let mut reader = LogReader::new(source, redo);
+    let reason = loop {
+        let progress = reader.read(Lsn::MAX, |record| {
+            // A directory that was shut down in order has nothing to redo.
+            if !announced && record.start != checkpoint_start {
+                info!("redo starts at {redo}");
+                announced = true;
+            }
+            replayer.apply(record)
+        })?;
+        remove_dropped(pool, &mut replayer);
+        if reported.elapsed() > REPORT_INTERVAL {
+            reported = Instant::now();
+            info!(
+                "redo in progress, elapsed time: {:.2} s, current LSN: {}",
+                elapsed(started),
+                reader.position()
+            );
+        }
+        if let Progress::End(reason) = progress {
+            break reason;
+        }
+    };
+    let Some(prev) = reader.prev().filter(|&prev| prev >= checkpoint_start) else {
+        let reason = reason.map_or_else(|| "the log ends".to_owned(), |error| error.to_string());
+        return Err(EngineError::Directory(format!(
+            "could not find the checkpoint record at {checkpoint_start} that pg_control names: {reason}"
+        )));
+    };
+    finish(pool, &mut replayer)?;
+    if announced {
+        let (end, runs) = (reader.position(), replayer.runs());
+        info!(
+            "redo done at {prev}, {runs} transactions, elapsed: {:.2} s; the log ends at {end}",
+            elapsed(started)
+        );
+    }
+    Ok(Recovered { numbers: replayer.numbers(), end: reader.position(), prev, timeline: replayer.timeline() })
+}
+
+fn elapsed(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64()
+}
+
+fn finish(pool: &Arc<BufferPool>, replayer: &mut Replayer) -> Result<(), EngineError> {
+    replayer.publish();
+    remove_dropped(pool, replayer);
+    match replayer.missing_page() {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// Removes what the log has dropped so far: during crash recovery nobody reads.
+fn remove_dropped(pool: &BufferPool, replayer: &mut Replayer) {
+    if !replayer.has_dropped() {
+        return;
+    }
+    let Met { dropped, .. } = replayer.publish();
+    for (_, tree) in dropped {
+        pool.forget_tree(tree);
+        if let Err(error) = pool.files().remove(tree) {
+            warn!("could not remove the files of dropped tree {tree}: {error}");
+        }
+    }
+}
