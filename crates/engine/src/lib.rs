@@ -3,7 +3,8 @@
 //! Trees of opaque keys and values ([`btree`]) on 8 KiB pages ([`page`], [`buffer`]) in PostgreSQL's relation files
 //! ([`relation`]); transactions whose writes reach the pages only when they commit ([`transaction`], [`lock`]), as one
 //! contiguous run of WAL records ([`run`], [`log`]); snapshots that are LSNs ([`snapshot`]); checkpoints and the control
-//! file ([`checkpoint`], [`control`]); and the replay of runs, the same after a crash as on a standby ([`replay`]).
+//! file ([`checkpoint`], [`control`]), made with the directory ([`layout`]); and the replay of runs, the same after a crash
+//! as on a standby ([`replay`]).
 //! Nothing here knows SQL, sockets or the replication protocol.
 
 pub mod btree;
@@ -14,6 +15,7 @@ mod engine;
 mod error;
 pub mod fatal;
 mod ids;
+pub mod layout;
 pub mod lock;
 pub mod log;
 mod options;

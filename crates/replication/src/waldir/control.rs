@@ -110,7 +110,8 @@ impl ControlFile {
 }
 
 impl ClusterState {
-    fn from_number(number: u32) -> Result<Self, ControlFileError> {
+    /// The state that stands in the file as `number`.
+    pub const fn from_number(number: u32) -> Result<Self, ControlFileError> {
         Ok(match number {
             0 => Self::StartingUp,
             1 => Self::ShutDown,
@@ -121,6 +122,19 @@ impl ClusterState {
             6 => Self::InProduction,
             value => return Err(ControlFileError::Field { field: "cluster state", value }),
         })
+    }
+
+    /// This state as it stands in the file.
+    pub const fn as_number(self) -> u32 {
+        match self {
+            Self::StartingUp => 0,
+            Self::ShutDown => 1,
+            Self::ShutDownInRecovery => 2,
+            Self::ShuttingDown => 3,
+            Self::CrashRecovery => 4,
+            Self::ArchiveRecovery => 5,
+            Self::InProduction => 6,
+        }
     }
 
     /// Whether a server in this state generates no WAL of its own (`pg_is_in_recovery`).
