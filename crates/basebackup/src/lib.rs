@@ -12,6 +12,7 @@ pub mod compression;
 mod file_error;
 pub mod manifest;
 mod relative_path;
+pub mod serve;
 pub mod take;
 pub mod tar;
 pub mod verify;

@@ -49,6 +49,8 @@ impl SqlState {
     pub const UNDEFINED_FILE: Self = Self(*b"58P01");
     /// `XX000`: something that should not happen.
     pub const INTERNAL_ERROR: Self = Self(*b"XX000");
+    /// `XX001`: bytes on disk are not what was written.
+    pub const DATA_CORRUPTED: Self = Self(*b"XX001");
 
     /// The code `text`, or `None` if it is not five upper-case letters and digits.
     pub fn new(text: &str) -> Option<Self> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{Args, Parser, Subcommand};
-use walsender::serve::{ListenOptions, ServerOptions};
+use walsender::serve::{BackupOptions, Listen, ListenOptions, ServerOptions};
 use walsender::settings::Settings;
 
 /// The exit code after SIGQUIT or a second SIGTERM or SIGINT.
@@ -133,7 +133,8 @@ impl Options {
         };
         let is_data_directory = directory.join("PG_VERSION").exists() && directory.join("pg_wal").is_dir();
         let directory = if is_data_directory { directory.join("pg_wal") } else { directory.clone() };
-        Ok(ServerOptions { directory, listen, settings })
+        let backups = BackupOptions::around(&directory);
+        Ok(ServerOptions { directory, listen: Listen::On(listen), settings, backups })
     }
 }
 

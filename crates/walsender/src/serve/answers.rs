@@ -4,13 +4,14 @@ use bytes::Bytes;
 use replication::message::{BackendMessage, Column};
 use replication::sender::TimelineSwitch;
 use replication::waldir::SlotInfo;
-use wal::WalVersion;
+use wal::{Lsn, TimelineId, WalVersion};
 
 use crate::source::Serving;
 
 const TEXT: u32 = 25;
 const INT4: u32 = 23;
 const INT8: u32 = 20;
+const OID: u32 = 26;
 
 type Value = Option<Bytes>;
 
@@ -85,6 +86,17 @@ pub(super) fn read_slot(slot: Option<SlotInfo>) -> Vec<BackendMessage> {
         values,
         "READ_REPLICATION_SLOT",
     )
+}
+
+/// Where a base backup starts or stops. What follows decides whether the tag comes with it.
+pub(super) fn backup_position(at: Lsn, timeline: TimelineId) -> Vec<BackendMessage> {
+    row([text("recptr"), Column::new("tli", INT8, 8)], [value(at), value(timeline)], "SELECT")
+}
+
+/// The archives of a base backup: that of the data directory alone.
+pub(super) fn backup_archives(kilobytes: Option<u64>) -> Vec<BackendMessage> {
+    let columns = [Column::new("spcoid", OID, 4), text("spclocation"), Column::new("size", INT8, 8)];
+    row(columns, [None, None, kilobytes.and_then(value)], "SELECT")
 }
 
 /// What ends START_REPLICATION: the next timeline if the one streamed is over, and two CommandCompletes, on the

@@ -87,6 +87,11 @@ impl Listeners {
         Ok(listeners)
     }
 
+    /// None at all: somebody else listens on `port`.
+    pub(super) const fn none(port: u16) -> Self {
+        Self { tcp: Vec::new(), unix: None, port }
+    }
+
     fn bind_host(&mut self, host: &str, options: &ListenOptions) -> Result<(), ListenError> {
         let name = if host == "*" { "0.0.0.0" } else { host };
         let resolved = (name, self.port)
@@ -147,9 +152,9 @@ impl Listeners {
                 let (stream, address) = client?;
                 stream.set_nodelay(true)?;
                 let is_local = address.ip().to_canonical().is_loopback();
-                Ok((Socket::Tcp(stream), peer(address.to_string(), is_local)))
+                Ok((stream.into(), peer(address.to_string(), is_local)))
             }
-            client = unix => Ok((Socket::Unix(client?.0), peer("[local]".to_owned(), true))),
+            client = unix => Ok((client?.0.into(), peer("[local]".to_owned(), true))),
         }
     }
 }
@@ -162,7 +167,7 @@ impl Drop for Listeners {
     }
 }
 
-const fn peer(address: String, is_local: bool) -> Peer {
+pub(super) const fn peer(address: String, is_local: bool) -> Peer {
     Peer { address, is_local, user: String::new(), application_name: String::new() }
 }
 

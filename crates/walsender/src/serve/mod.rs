@@ -4,6 +4,7 @@
 //! disk holds up nobody else, and several use several cores. What they share is `Shared`.
 
 mod answers;
+mod backup;
 mod connection;
 mod listener;
 mod run;
@@ -24,8 +25,10 @@ use tokio::sync::watch;
 use crate::settings::Settings;
 use crate::source::Source;
 
+pub use backup::{BackupOptions, CheckpointHook};
 pub use listener::{ListenError, ListenOptions, Listeners};
-pub use run::{ServeError, Server, ServerOptions};
+pub use run::{Adopter, Listen, ServeError, Server, ServerOptions};
+pub use socket::StdSocket;
 
 /// Whether to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) source: Source,
     pub(crate) slots: slots::SlotKeeper,
+    /// What base backups are taken of; `None` where there is only WAL.
+    pub(crate) backups: Option<BackupOptions>,
     /// For clients of this host and for others, who may have to use TLS.
     pub(crate) handshake_local: ServerConfig,
     pub(crate) handshake_remote: ServerConfig,

@@ -6,16 +6,20 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use std::{io, thread};
 
+use bytes::Bytes;
 use replication::server::{PasswordFile, PasswordFileError, ServerConfig};
 use replication::tls::{TlsError, server_tls};
 use replication::waldir::Slots;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
+use wal::Lsn;
 
+use super::backup::remove_stale_holds;
 use super::connection::{ConnectionError, Peer, serve};
+use super::listener::peer;
 use super::slots::SlotKeeper;
-use super::socket::Socket;
-use super::{ListenError, ListenOptions, Listeners, Phase, Shared};
+use super::socket::{Socket, StdSocket};
+use super::{BackupOptions, ListenError, ListenOptions, Listeners, Phase, Shared};
 use crate::settings::Settings;
 use crate::source::{Source, SourceError};
 
@@ -29,10 +33,21 @@ const OUT_OF_RESOURCES: Duration = Duration::from_millis(100);
 pub struct ServerOptions {
     /// The WAL directory.
     pub directory: PathBuf,
-    /// Where to listen.
-    pub listen: ListenOptions,
+    /// Where clients come from.
+    pub listen: Listen,
     /// Everything else.
     pub settings: Settings,
+    /// What base backups are taken of; `None` where there is only WAL.
+    pub backups: Option<BackupOptions>,
+}
+
+/// Where clients come from.
+#[derive(Debug, Clone)]
+pub enum Listen {
+    /// Sockets of this server's own.
+    On(ListenOptions),
+    /// From somebody who listens on this port and hands over those who want WAL, through an [`Adopter`].
+    Elsewhere(u16),
 }
 
 /// Why the server does not start, or stops.
@@ -64,6 +79,37 @@ pub struct Server {
     listeners: Listeners,
     shared: Arc<Shared>,
     phase: watch::Sender<Phase>,
+    adopter: Adopter,
+    adopted: mpsc::UnboundedReceiver<Adopted>,
+}
+
+/// Hands clients over to a [`Server`].
+#[derive(Debug, Clone)]
+pub struct Adopter {
+    shared: Arc<Shared>,
+    sender: mpsc::UnboundedSender<Adopted>,
+}
+
+/// A client that was handed over.
+#[derive(Debug)]
+struct Adopted {
+    socket: StdSocket,
+    read_before: Bytes,
+    peer: Peer,
+}
+
+impl Adopter {
+    /// Serves the client on `socket` at `address`, which is on this host or not. `read_before` is what was read from the
+    /// socket already and belongs to this server: the startup packet, and what came after it. The socket is non-blocking.
+    /// `false` if the server is gone.
+    pub fn adopt(&self, socket: StdSocket, read_before: Bytes, address: String, is_local: bool) -> bool {
+        self.sender.send(Adopted { socket, read_before, peer: peer(address, is_local) }).is_ok()
+    }
+
+    /// The oldest WAL that a temporary slot of this server still needs. Lasting slots are in the directory.
+    pub fn oldest_temporary_slot(&self) -> Option<Lsn> {
+        self.shared.slots.oldest_temporary()
+    }
 }
 
 impl Server {
@@ -72,7 +118,7 @@ impl Server {
     /// # Errors
     /// Everything that can be wrong with the options.
     pub fn start(options: ServerOptions) -> Result<Self, ServeError> {
-        let ServerOptions { directory, listen, settings } = options;
+        let ServerOptions { directory, listen, settings, backups } = options;
         let tls = match (&settings.ssl_cert_file, &settings.ssl_key_file) {
             (Some(certificate), Some(key)) => Some(server_tls(certificate, key)?),
             (None, None) => None,
@@ -88,26 +134,38 @@ impl Server {
         };
         // Where TLS is configured, others than this host must use it.
         let remote = ServerConfig { require_tls: local.tls.is_some(), ..local.clone() };
-        let listen = ListenOptions {
-            allow_remote: listen.allow_remote || secure,
-            open_unix_socket: local.passwords.is_some(),
-            ..listen
-        };
         let source = Source::watch(directory)?;
-        let listeners = Listeners::bind(&listen)?;
+        let listeners = match listen {
+            Listen::On(listen) => Listeners::bind(&ListenOptions {
+                allow_remote: listen.allow_remote || secure,
+                open_unix_socket: local.passwords.is_some(),
+                ..listen
+            })?,
+            Listen::Elsewhere(port) => Listeners::none(port),
+        };
         let (phase, receiver) = watch::channel(Phase::Serving);
-        let slots = SlotKeeper::new(Slots::new(source.dir().clone()), settings.max_replication_slots);
+        let slots = Slots::new(source.dir().clone());
+        remove_stale_holds(&slots);
+        let slots = SlotKeeper::new(slots, settings.max_replication_slots);
         let shared = Arc::new(Shared {
             settings,
             source,
             slots,
+            backups,
             handshake_local: local,
             handshake_remote: remote,
             phase: receiver,
             port: listeners.port(),
             senders: AtomicUsize::new(0),
         });
-        Ok(Self { listeners, shared, phase })
+        let (sender, adopted) = mpsc::unbounded_channel();
+        let adopter = Adopter { shared: shared.clone(), sender };
+        Ok(Self { listeners, shared, phase, adopter, adopted })
+    }
+
+    /// For those who hand clients over.
+    pub fn adopter(&self) -> Adopter {
+        self.adopter.clone()
     }
 
     /// The port that clients connect to.
@@ -117,30 +175,34 @@ impl Server {
 
     /// Serves until `stop` is ready, and then until every follower has what is durable, or is given up.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { listeners, shared, phase } = self;
+        let Self { listeners, shared, phase, adopter: _, mut adopted } = self;
         // Every connection holds a sender; when all are gone, so are the connections.
         let (guard, mut done) = mpsc::channel::<()>(1);
         let connections = Arc::new(());
         let mut stop = std::pin::pin!(stop);
         loop {
-            let (socket, peer) = tokio::select! {
+            let client = tokio::select! {
                 () = &mut stop => break,
-                client = listeners.accept() => match client {
-                    Ok(client) => client,
-                    Err(error) => {
-                        warn!(%error, "could not accept a connection");
-                        tokio::time::sleep(OUT_OF_RESOURCES).await;
-                        continue;
-                    }
-                },
+                Some(client) = adopted.recv() => Ok(client),
+                client = listeners.accept() => client.and_then(|(socket, peer)| {
+                    Ok(Adopted { socket: socket.into_std()?, read_before: Bytes::new(), peer })
+                }),
+            };
+            let client = match client {
+                Ok(client) => client,
+                Err(error) => {
+                    warn!(%error, "could not accept a connection");
+                    tokio::time::sleep(OUT_OF_RESOURCES).await;
+                    continue;
+                }
             };
             let most = shared.settings.max_wal_senders + LOGGING_IN;
             if Arc::strong_count(&connections) > most {
-                warn!(peer = %peer.address, "too many connections are logging in; closing this one");
+                warn!(peer = %client.peer.address, "too many connections are logging in; closing this one");
                 continue;
             }
             let ticket = (guard.clone(), connections.clone());
-            if let Err(error) = spawn(shared.clone(), socket, peer, ticket) {
+            if let Err(error) = spawn(shared.clone(), client, ticket) {
                 error!(%error, "could not start a thread for a connection");
                 tokio::time::sleep(OUT_OF_RESOURCES).await;
             }
@@ -153,14 +215,12 @@ impl Server {
     }
 }
 
+/// What every connection holds: when all are gone, so are the connections.
+type Ticket = (mpsc::Sender<()>, Arc<()>);
+
 /// Serves one client in a thread of its own. `ticket` lives as long as it does.
-fn spawn(
-    shared: Arc<Shared>,
-    socket: Socket,
-    peer: Peer,
-    ticket: (mpsc::Sender<()>, Arc<()>),
-) -> io::Result<()> {
-    let socket = socket.into_std()?;
+fn spawn(shared: Arc<Shared>, client: Adopted, ticket: Ticket) -> io::Result<()> {
+    let Adopted { socket, read_before, peer } = client;
     thread::Builder::new().name("walsender".to_owned()).spawn(move || {
         let _ticket = ticket;
         let id = rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
@@ -171,7 +231,7 @@ fn spawn(
             .and_then(|runtime| {
                 let socket = {
                     let _entered = runtime.enter();
-                    Socket::from_std(socket)?
+                    Socket::from_std(socket, read_before)?
                 };
                 Ok(runtime.block_on(serve(shared, socket, peer, id)))
             })

@@ -16,7 +16,7 @@ use super::connection::{ConnectionError, Peer, server_version};
 use super::slots::TemporarySlots;
 use super::socket::Socket;
 use super::stream::{self, StreamEnd, StreamRequest};
-use super::{Phase, Shared, answers};
+use super::{Phase, Shared, answers, backup};
 use crate::settings::ShownFacts;
 use crate::source::Serving;
 
@@ -195,11 +195,13 @@ impl Session {
                 let message = "logical decoding requires a database connection";
                 return Err(ServerError::error(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message).into());
             }
-            ReplicationCommand::BaseBackup { .. } | ReplicationCommand::UploadManifest => {
-                let message = "walsender does not take base backups: it serves WAL only";
-                return Err(ServerError::error(SqlState::FEATURE_NOT_SUPPORTED, message)
-                    .hint("Take the backup from the server that the WAL comes from, or from one of its standbys.")
-                    .into());
+            ReplicationCommand::BaseBackup { options } => {
+                let serving = self.serving()?;
+                backup::run(&self.shared, &mut self.connection, &self.peer, &options, &serving).await?;
+            }
+            ReplicationCommand::UploadManifest => {
+                let message = "incremental base backups are not offered";
+                return Err(ServerError::error(SqlState::FEATURE_NOT_SUPPORTED, message).into());
             }
             ReplicationCommand::StartPhysical { slot, start, timeline } => {
                 let serving = self.serving()?;

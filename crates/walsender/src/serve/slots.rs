@@ -42,6 +42,11 @@ impl SlotKeeper {
         self.temporary.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The oldest position of the temporary slots.
+    pub(super) fn oldest_temporary(&self) -> Option<Lsn> {
+        self.temporary().values().filter_map(|info| info.restart_lsn).min()
+    }
+
     /// Where a slot stands; `None` if there is none of this name.
     pub(super) fn read(&self, name: &str) -> Result<Option<SlotInfo>, Box<ServerError>> {
         if let Some(info) = self.temporary().get(name) {

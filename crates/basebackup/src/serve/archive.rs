@@ -1,0 +1,140 @@
+//! The archive and the manifest as they are made: tar members into an encoder, and that into messages.
+//!
+//! Invariant: what [`Frames`] holds is whole CopyData messages but for the last, which is closed before it is taken.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::{BufMut as _, BytesMut};
+use replication::stream::BackupMessage;
+
+use crate::compression::{Encoder, Settings};
+use crate::tar::{Header, HeaderError, Owner, TRAILER, padding};
+
+/// Bytes of archive after which a message is closed.
+const MESSAGE: usize = 256 << 10;
+/// Bytes before the archive's in a message: CopyData, its length, and `d`.
+const HEAD: usize = 6;
+
+/// Messages that are ready to be sent.
+#[derive(Clone, Default)]
+pub(super) struct Frames(Arc<Mutex<Inner>>);
+
+#[derive(Default)]
+struct Inner {
+    out: BytesMut,
+    /// Where the message begins that is still being added to.
+    open: Option<usize>,
+    /// Whether archive bytes are thrown away.
+    discard: bool,
+}
+
+impl Frames {
+    pub(super) fn new(discard: bool) -> Self {
+        Self(Arc::new(Mutex::new(Inner { discard, ..Inner::default() })))
+    }
+
+    /// How much there is.
+    pub(super) fn len(&self) -> usize {
+        self.inner().out.len()
+    }
+
+    /// Adds a message of its own.
+    pub(super) fn message(&self, message: &BackupMessage) {
+        let mut inner = self.inner();
+        inner.close();
+        let at = inner.out.len();
+        inner.out.put_u8(b'd');
+        inner.out.put_u32(0);
+        message.encode(&mut inner.out);
+        inner.set_length(at);
+    }
+
+    /// Moves everything to the end of `out`.
+    pub(super) fn take(&self, out: &mut BytesMut) {
+        let mut inner = self.inner();
+        inner.close();
+        out.unsplit(inner.out.split());
+    }
+
+    fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn close(&mut self) {
+        if let Some(at) = self.open.take() {
+            self.set_length(at);
+        }
+    }
+
+    fn set_length(&mut self, at: usize) {
+        let length = (self.out.len() - at - 1) as u32;
+        if let Some(field) = self.out.get_mut(at + 1..at + 5) {
+            field.copy_from_slice(&length.to_be_bytes());
+        }
+    }
+}
+
+impl Write for Frames {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut inner = self.inner();
+        if inner.discard {
+            return Ok(bytes.len());
+        }
+        let at = match inner.open {
+            Some(at) => at,
+            None => {
+                let at = inner.out.len();
+                inner.out.put_slice(b"d\0\0\0\0d");
+                inner.open = Some(at);
+                at
+            }
+        };
+        inner.out.extend_from_slice(bytes);
+        if inner.out.len() - at >= MESSAGE + HEAD {
+            inner.close();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The archive: members one after the other.
+pub(super) struct Archive {
+    encoder: Encoder<Frames>,
+    owner: Owner,
+}
+
+impl Archive {
+    pub(super) fn new(compression: Option<Settings>, frames: Frames) -> io::Result<Self> {
+        let owner =
+            Owner { uid: rustix::process::getuid().as_raw(), gid: rustix::process::getgid().as_raw() };
+        Ok(Self { encoder: Encoder::new(compression, frames)?, owner })
+    }
+
+    /// Begins a member; its content follows, and then [`Archive::end_member`].
+    pub(super) fn begin_member(&mut self, header: &Header) -> io::Result<()> {
+        let block = header.encode(self.owner).map_err(|error: HeaderError| io::Error::other(error))?;
+        self.encoder.write_all(&block)
+    }
+
+    pub(super) fn content(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.encoder.write_all(bytes)
+    }
+
+    pub(super) fn end_member(&mut self, size: u64) -> io::Result<()> {
+        self.encoder.write_all(TRAILER.get(..padding(size)).unwrap_or_default())
+    }
+
+    /// Ends the archive.
+    pub(super) fn finish(mut self) -> io::Result<()> {
+        self.encoder.write_all(&TRAILER)?;
+        self.encoder.finish()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,239 @@
+//! BASE_BACKUP: the backup itself is made in [`basebackup::serve`]; here it gets its checkpoint, its hold on the WAL, and a
+//! socket.
+//!
+//! While a backup is taken a slot of its own holds back the WAL it needs: a slot in the directory, which whoever writes
+//! there respects, whichever process that is.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use basebackup::serve::{BackupRequest, BackupSource, BackupStream, StartPoint, StopPoint, Throttle};
+use replication::command::ReplicationOption;
+use replication::error::{ServerError, SqlState};
+use replication::message::{BackendMessage, CopyFormat};
+use replication::server::Connection;
+use replication::waldir::{ControlFile, Slot, SlotInfo, SlotName, Slots, WalDir};
+use tokio::io::AsyncWriteExt as _;
+use tokio::sync::watch;
+use tracing::{info, warn};
+use wal::{SegmentSize, SystemId};
+
+use super::connection::Peer;
+use super::session::CommandResult;
+use super::socket::Socket;
+use super::{Phase, Shared, answers};
+use crate::source::Serving;
+
+/// What the slots of backups are called, followed by the process and a number.
+const SLOT_PREFIX: &str = "walsender_backup_";
+
+/// Makes a checkpoint, at once if told so, and waits for it; the error is for the client.
+pub type CheckpointHook = dyn Fn(bool) -> Result<(), String> + Send + Sync;
+
+/// What base backups are taken of.
+#[derive(Clone)]
+pub struct BackupOptions {
+    /// The data directory, whose `pg_wal` is served.
+    pub data_directory: PathBuf,
+    /// How to have a checkpoint made; without it a backup starts at the latest there is.
+    pub checkpoint: Option<Arc<CheckpointHook>>,
+}
+
+impl fmt::Debug for BackupOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BackupOptions").field("data_directory", &self.data_directory).finish_non_exhaustive()
+    }
+}
+
+impl BackupOptions {
+    /// The data directory around `wal`, if it is one of walwriter's. PostgreSQL's own servers are asked for their backups
+    /// themselves: they can change their files in ways that only they know of.
+    pub fn around(wal: &Path) -> Option<Self> {
+        let data_directory = wal.parent()?.to_owned();
+        let (ours, theirs) = (data_directory.join("base/5/1259"), data_directory.join("base/1"));
+        (ours.exists() && !theirs.exists()).then_some(Self { data_directory, checkpoint: None })
+    }
+}
+
+/// Removes the slots that backups of processes now gone have left behind.
+pub(super) fn remove_stale_holds(slots: &Slots) {
+    let names = slots.list().unwrap_or_default();
+    for name in names.iter().filter(|name| name.as_str().starts_with(SLOT_PREFIX)) {
+        // One in use belongs to a process that lives.
+        if !slots.is_active(name).unwrap_or(true)
+            && let Err(error) = slots.drop(name)
+        {
+            warn!(slot = name.as_str(), %error, "could not remove the slot of a backup that is over");
+        }
+    }
+}
+
+/// Takes a backup and sends it.
+pub(super) async fn run(
+    shared: &Shared,
+    connection: &mut Connection<Socket>,
+    peer: &Peer,
+    options: &[ReplicationOption],
+    serving: &Serving,
+) -> CommandResult {
+    let request = BackupRequest::interpret(options).map_err(ServerError::from)?;
+    let Some(backups) = &shared.backups else {
+        let message = "walsender does not take base backups here: it serves WAL only";
+        return Err(ServerError::error(SqlState::FEATURE_NOT_SUPPORTED, message)
+            .hint("Take the backup from the server that the WAL comes from, or from one of its standbys.")
+            .into());
+    };
+    let source = DirectorySource {
+        options: backups.clone(),
+        dir: shared.source.dir().clone(),
+        serving: shared.source.serving(),
+        system_id: serving.system_id,
+        segment_size: serving.segment_size,
+        hold: None,
+    };
+    let mut throttle = request.max_rate.map(|rate| Throttle::new(rate, Instant::now()));
+    let begun = Instant::now();
+    // This may block for long, and does so in this connection's own thread.
+    let mut backup = BackupStream::begin(source, request)?;
+    let start = *backup.start();
+    info!(peer = %peer.address, redo = %start.redo, timeline = %start.timeline, "base backup begins");
+    for message in answers::backup_position(start.redo, start.timeline)
+        .iter()
+        .chain(&answers::backup_archives(backup.kilobytes()))
+    {
+        connection.queue(message);
+    }
+    connection.queue(&BackendMessage::CopyOutResponse(CopyFormat::default()));
+    connection.flush().await?;
+    let mut sent = 0_u64;
+    loop {
+        let (transport, _, output) = connection.parts();
+        let more = backup.next(output)?;
+        let count = output.len();
+        sent += count as u64;
+        transport.write_all_buf(output).await?;
+        if !more {
+            break;
+        }
+        if *shared.phase.borrow() > Phase::Serving {
+            let message = "terminating connection due to administrator command";
+            return Err(ServerError::fatal(SqlState::ADMIN_SHUTDOWN, message).into());
+        }
+        if let Some(throttle) = &mut throttle {
+            tokio::time::sleep(throttle.delay(count, Instant::now())).await;
+        }
+    }
+    let stop = backup.finish()?;
+    connection.queue(&BackendMessage::CopyDone);
+    for message in answers::backup_position(stop.end, stop.timeline) {
+        connection.queue(&message);
+    }
+    connection.queue(&answers::complete("BASE_BACKUP"));
+    info!(peer = %peer.address, redo = %start.redo, end = %stop.end, bytes = sent,
+        seconds = begun.elapsed().as_secs_f64(), "base backup complete");
+    Ok(())
+}
+
+/// The directory that is served, as the source of a backup.
+struct DirectorySource {
+    options: BackupOptions,
+    dir: WalDir,
+    serving: watch::Receiver<Option<Serving>>,
+    system_id: SystemId,
+    segment_size: SegmentSize,
+    hold: Option<Hold>,
+}
+
+impl DirectorySource {
+    fn control_file(&self) -> Result<ControlFile, ServerError> {
+        let failed = |reason: String| ServerError::error(SqlState::INTERNAL_ERROR, reason);
+        let path = self.options.data_directory.join("global/pg_control");
+        // A file that is being written has a wrong checksum for a moment.
+        for _ in 0..8 {
+            let bytes = std::fs::read(&path)
+                .map_err(|error| failed(format!("could not read file \"{}\": {error}", path.display())))?;
+            if let Ok(control) = ControlFile::parse(&bytes) {
+                return Ok(control);
+            }
+            std::thread::yield_now();
+        }
+        Err(failed(format!("control file \"{}\" is damaged", path.display())))
+    }
+}
+
+impl BackupSource for DirectorySource {
+    fn data_directory(&self) -> &Path {
+        &self.options.data_directory
+    }
+
+    fn system_id(&self) -> SystemId {
+        self.system_id
+    }
+
+    fn segment_size(&self) -> SegmentSize {
+        self.segment_size
+    }
+
+    fn start(&mut self, fast: bool) -> Result<StartPoint, ServerError> {
+        // Held from the present checkpoint on, and moved to the one that is then made: never without a hold.
+        let before = self.control_file()?;
+        let mut hold = Hold::take(&self.dir, SlotInfo::at(before.redo, before.timeline))?;
+        if let Some(checkpoint) = &self.options.checkpoint {
+            checkpoint(fast).map_err(|reason| ServerError::error(SqlState::INTERNAL_ERROR, reason))?;
+        }
+        let control = self.control_file()?;
+        hold.advance(&control)?;
+        self.hold = Some(hold);
+        Ok(StartPoint { redo: control.redo, checkpoint: control.checkpoint, timeline: control.timeline })
+    }
+
+    fn stop(&mut self) -> Result<StopPoint, ServerError> {
+        let serving = self.serving.borrow().clone();
+        let Some(now) = serving.filter(|now| now.system_id == self.system_id) else {
+            let message = "the server went away during the base backup";
+            return Err(ServerError::error(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message));
+        };
+        Ok(StopPoint { end: now.flush, timeline: now.timeline() })
+    }
+}
+
+/// The slot that holds back the WAL of one backup.
+struct Hold {
+    slots: Slots,
+    name: SlotName,
+    slot: Option<Slot>,
+}
+
+impl Hold {
+    fn take(dir: &WalDir, from: SlotInfo) -> Result<Self, ServerError> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let failed = |reason: String| ServerError::error(SqlState::INTERNAL_ERROR, reason);
+        let name = SlotName::new(&format!("{SLOT_PREFIX}{}_{number}", process::id()))
+            .ok_or_else(|| failed("the name of a backup's slot is not one".to_owned()))?;
+        let slots = Slots::new(dir.clone());
+        let slot = slots.create(&name, from).map_err(|error| failed(error.to_string()))?;
+        Ok(Self { slots, name, slot: Some(slot) })
+    }
+
+    fn advance(&mut self, control: &ControlFile) -> Result<(), ServerError> {
+        let failed = |reason: String| ServerError::error(SqlState::INTERNAL_ERROR, reason);
+        let Some(slot) = &mut self.slot else { return Ok(()) };
+        slot.advance(control.redo, control.timeline, Instant::now())
+            .and_then(|()| slot.flush())
+            .map_err(|error| failed(error.to_string()))
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        drop(self.slot.take());
+        if let Err(error) = self.slots.drop(&self.name) {
+            warn!(slot = self.name.as_str(), %error, "could not remove the slot of a backup that is over");
+        }
+    }
+}
