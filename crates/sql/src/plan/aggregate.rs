@@ -101,8 +101,7 @@ enum State {
 
 /// A running aggregation: rows in, one row per group out.
 #[derive(Debug)]
-pub struct Aggregation<'p> {
-    plan: &'p Grouping,
+pub struct Aggregation {
     /// Positions in `groups` by the text of the keys
     index: HashMap<Vec<u8>, usize>,
     groups: Vec<Group>,
@@ -117,33 +116,29 @@ struct Group {
     seen: Vec<HashSet<Vec<u8>>>,
 }
 
-impl<'p> Aggregation<'p> {
-    /// An aggregation without rows yet.
-    pub fn new(plan: &'p Grouping) -> Self {
-        let mut this = Self { plan, index: HashMap::new(), groups: Vec::new(), scratch: Vec::new() };
+impl Aggregation {
+    /// An aggregation without rows yet. It does not hold its plan, so that whoever holds both can put it aside and go on
+    /// later; each call is to be given the same plan.
+    pub fn new(plan: &Grouping) -> Self {
+        let mut this = Self { index: HashMap::new(), groups: Vec::new(), scratch: Vec::new() };
         if plan.keys.is_empty() && !plan.aggregates.is_empty() {
-            this.groups.push(this.new_group(Vec::new()));
+            this.groups.push(Group::new(plan, Vec::new()));
         }
         this
-    }
-
-    fn new_group(&self, keys: Vec<Value<'static>>) -> Group {
-        let states = self.plan.aggregates.iter().map(Aggregate::start).collect();
-        Group { keys, states, seen: vec![HashSet::new(); self.plan.aggregates.len()] }
     }
 
     /// Takes the context's row in. Returns the bytes of memory that a new group takes, for the caller's limit.
     ///
     /// # Errors
     /// Those of the expressions; 22003 for a sum that overflows.
-    pub fn add(&mut self, context: &EvalContext<'_>) -> Result<usize, SqlError> {
+    pub fn add(&mut self, plan: &Grouping, context: &EvalContext<'_>) -> Result<usize, SqlError> {
         let mut grown = 0;
-        let at = if self.plan.keys.is_empty() && !self.groups.is_empty() {
+        let at = if plan.keys.is_empty() && !self.groups.is_empty() {
             0
         } else {
             self.scratch.clear();
-            let mut keys = Vec::with_capacity(self.plan.keys.len());
-            for (expr, ty) in self.plan.keys.iter().zip(&self.plan.key_types) {
+            let mut keys = Vec::with_capacity(plan.keys.len());
+            for (expr, ty) in plan.keys.iter().zip(&plan.key_types) {
                 let value = expr.eval(context)?;
                 distinct_bytes(&value, *ty, &mut self.scratch);
                 keys.push(value);
@@ -153,17 +148,14 @@ impl<'p> Aggregation<'p> {
                 None => {
                     let keys = keys.into_iter().map(Value::into_owned).collect();
                     grown = 2 * self.scratch.len() + 128;
-                    let group = self.new_group(keys);
-                    self.groups.push(group);
+                    self.groups.push(Group::new(plan, keys));
                     self.index.insert(self.scratch.clone(), self.groups.len() - 1);
                     self.groups.len() - 1
                 }
             }
         };
         let group = &mut self.groups[at];
-        for ((aggregate, state), seen) in
-            self.plan.aggregates.iter().zip(&mut group.states).zip(&mut group.seen)
-        {
+        for ((aggregate, state), seen) in plan.aggregates.iter().zip(&mut group.states).zip(&mut group.seen) {
             if let Some(filter) = &aggregate.filter
                 && !filter.eval_condition(context)?
             {
@@ -195,8 +187,7 @@ impl<'p> Aggregation<'p> {
     ///
     /// # Errors
     /// 22003 for a result that its type cannot hold.
-    pub fn finish(self) -> Result<Vec<Vec<Value<'static>>>, SqlError> {
-        let plan = self.plan;
+    pub fn finish(self, plan: &Grouping) -> Result<Vec<Vec<Value<'static>>>, SqlError> {
         self.groups
             .into_iter()
             .map(|group| {
@@ -207,6 +198,13 @@ impl<'p> Aggregation<'p> {
                 Ok(row)
             })
             .collect()
+    }
+}
+
+impl Group {
+    fn new(plan: &Grouping, keys: Vec<Value<'static>>) -> Self {
+        let states = plan.aggregates.iter().map(Aggregate::start).collect();
+        Self { keys, states, seen: vec![HashSet::new(); plan.aggregates.len()] }
     }
 }
 
