@@ -110,10 +110,17 @@ pub(super) fn write_consistently(sequence: &AtomicU64, change: impl FnOnce()) {
     sequence.store(before.wrapping_add(2), Ordering::Release);
 }
 
-/// Reads words that belong together; `None` if a writer was in the middle of a change all the time, which is a
+/// How often a reader tries without giving way, then giving way, then sleeping: a writer may lose its processor in the
+/// middle of a change, and on a busy machine it can be long until it has one again.
+const SPINS: u32 = 100;
+const YIELDS: u32 = 1_000;
+const SLEEPS: u32 = 2_000;
+const SLEEP: Duration = Duration::from_micros(100);
+
+/// Reads words that belong together; `None` if a writer was in the middle of a change for a fifth of a second, which is a
 /// writer that stopped or died there.
 pub(super) fn read_consistently<T>(sequence: &AtomicU64, read: impl Fn() -> T) -> Option<T> {
-    for attempt in 0..10_000 {
+    for attempt in 0..SPINS + YIELDS + SLEEPS {
         let before = sequence.load(Ordering::Relaxed);
         fence(Ordering::Acquire);
         if before.is_multiple_of(2) {
@@ -123,10 +130,12 @@ pub(super) fn read_consistently<T>(sequence: &AtomicU64, read: impl Fn() -> T) -
                 return Some(value);
             }
         }
-        if attempt < 100 {
+        if attempt < SPINS {
             std::hint::spin_loop();
-        } else {
+        } else if attempt < SPINS + YIELDS {
             std::thread::yield_now();
+        } else {
+            std::thread::sleep(SLEEP);
         }
     }
     None
