@@ -4,4 +4,5 @@
 //! configured, and how it is shown, is in [`config`].
 
 pub mod protocol;
+pub mod server;
 pub mod session;

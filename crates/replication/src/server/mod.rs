@@ -30,6 +30,7 @@ use crate::tls::{RandomError, ServerTls};
 
 pub use connection::{Connection, ReceiveError};
 pub use passwords::{PasswordFile, PasswordFileError};
+pub use startup::replication_mode;
 pub use transport::{Prefixed, Transport};
 
 /// How clients are let in.

@@ -79,11 +79,13 @@ impl PasswordFile {
         Ok(Self(Arc::new(Passwords { stored, mock })))
     }
 
-    pub(super) fn password_of(&self, user: &str) -> Option<&StoredPassword> {
+    /// What is stored for `user`; `None` if there is no such user.
+    pub fn password_of(&self, user: &str) -> Option<&StoredPassword> {
         self.0.stored.get(user)
     }
 
-    pub(super) fn mock_secret(&self) -> &MockSecret {
+    /// Makes the salts shown to unknown users.
+    pub fn mock_secret(&self) -> &MockSecret {
         &self.0.mock
     }
 }

@@ -170,7 +170,10 @@ async fn or_tell<S: AsyncWrite + Unpin, T>(
 }
 
 /// What the startup parameter `replication` means (`ProcessStartupPacket`).
-pub(super) fn replication_mode(value: Option<&str>) -> Result<ReplicationMode, Box<ServerError>> {
+///
+/// # Errors
+/// A value that is neither a boolean nor `database`, with PostgreSQL's error.
+pub fn replication_mode(value: Option<&str>) -> Result<ReplicationMode, Box<ServerError>> {
     match value {
         None => Ok(ReplicationMode::Off),
         Some("database") => Ok(ReplicationMode::Logical),

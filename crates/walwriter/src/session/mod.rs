@@ -10,6 +10,8 @@
 //! as failed. Nothing that a session has written to `out` reaches the client before [`Session::gate`] is passed.
 
 mod description;
+#[cfg(test)]
+pub(crate) mod double;
 mod interrupt;
 mod tag;
 
@@ -153,7 +155,8 @@ pub trait Session: Send + 'static {
     /// Those of commit; the transaction is rolled back then.
     fn settle(&mut self, out: &mut Vec<u8>) -> Result<(), SessionError>;
 
-    /// An error was sent: rolls back the implicit transaction, or marks the block as failed.
+    /// An error was sent: rolls back the implicit transaction, or marks the block as failed. A gate for what was read
+    /// is gone with it.
     fn fail(&mut self);
 
     /// What must have happened before the output so far may be sent. `None` if it shows nothing that could be lost.
