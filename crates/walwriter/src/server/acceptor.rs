@@ -12,7 +12,7 @@ use rustix::net::SendFlags;
 use tracing::warn;
 
 use super::listeners::Listeners;
-use super::mailbox::{Mail, Mailbox, Newcomer};
+use super::mailbox::{Mail, Mailbox, Newcomer, WAKE};
 use super::registry::Registry;
 use crate::protocol::backend;
 
@@ -50,7 +50,7 @@ impl Acceptor {
 
     /// Closes the listening sockets.
     pub(super) fn stop(self) {
-        let _cannot_be_full = rustix::io::write(&*self.stop, &1u64.to_ne_bytes());
+        let _cannot_be_full = rustix::io::write(&*self.stop, WAKE);
         if self.thread.join().is_err() {
             tracing::error!("the acceptor thread panicked");
         }

@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use replication::error::{ServerError, SqlState};
 use replication::message::{AuthenticationRequest, BackendMessage, StartupMessage};
-use replication::server::{ReplicationMode, replication_mode};
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::connection::{Phase, Waiting};
 use super::conversation::Conversation;
@@ -20,7 +19,8 @@ use crate::session::{Database, Interrupts, Opening, Session as _, SessionError, 
 
 /// Serves the clients that ask for replication; called by a worker, so it must not block.
 pub trait ReplicationHandoff: Send + Sync + 'static {
-    /// Takes over a client that has proved who it is but was not told yet: AuthenticationOk or an error comes next.
+    /// Takes over a client whose startup packet asks for replication. It has been told nothing but that there is no
+    /// encryption, if it asked.
     fn take(&self, client: ReplicationClient);
 }
 
@@ -31,16 +31,8 @@ pub struct ReplicationClient {
     pub socket: OwnedFd,
     /// Where it is; `None` on a Unix socket.
     pub peer: Option<SocketAddr>,
-    /// Its startup packet.
-    pub startup: StartupMessage,
-    /// Which kind of replication it asks for; never [`ReplicationMode::Off`].
-    pub mode: ReplicationMode,
-    /// The number of the connection.
-    pub process_id: u32,
-    /// What it has sent after that; usually nothing.
+    /// What was read from it: its startup packet, length included, and what came after that.
     pub received: Vec<u8>,
-    /// What is to be sent to it first.
-    pub unsent: Vec<u8>,
 }
 
 impl<D: Database> Worker<D> {
@@ -75,8 +67,13 @@ impl<D: Database> Worker<D> {
                 self.shared.registry.cancel(process_id, &secret);
                 self.close(token);
             }
+            Outcome::Replication { packet } => {
+                if let Err(error) = self.hand_over(token, packet) {
+                    self.refuse(token, &error);
+                }
+            }
             Outcome::Proved(startup) => {
-                if let Err(error) = self.admit(token, *startup) {
+                if let Err(error) = self.admit(token, &startup) {
                     self.refuse(token, &error);
                 }
             }
@@ -91,13 +88,9 @@ impl<D: Database> Worker<D> {
         self.part(token);
     }
 
-    /// Opens the session of a client that has proved who it is, or hands the client over.
-    fn admit(&mut self, token: Token, startup: StartupMessage) -> Result<(), SessionError> {
-        let mode = replication_mode(startup.get("replication"))?;
+    /// Opens the session of a client that has proved who it is.
+    fn admit(&mut self, token: Token, startup: &StartupMessage) -> Result<(), SessionError> {
         let process_id = self.shared.registry.next_process_id();
-        if mode != ReplicationMode::Off {
-            return self.hand_over(token, startup, mode, process_id);
-        }
         let database = self.shared.database.get().cloned().ok_or_else(|| {
             let message = "the database system is starting up";
             Box::new(ServerError::fatal(SqlState::CANNOT_CONNECT_NOW, message))
@@ -109,7 +102,7 @@ impl<D: Database> Worker<D> {
         let opening = Opening {
             database: startup.get("database").filter(|name| !name.is_empty()).unwrap_or(&user).to_owned(),
             user,
-            settings: settings(&startup)?,
+            settings: settings(startup)?,
             peer: connection.peer,
             process_id,
             waker: waker.clone(),
@@ -144,23 +137,18 @@ impl<D: Database> Worker<D> {
         Ok(())
     }
 
-    fn hand_over(
-        &mut self,
-        token: Token,
-        startup: StartupMessage,
-        mode: ReplicationMode,
-        process_id: u32,
-    ) -> Result<(), SessionError> {
+    fn hand_over(&mut self, token: Token, packet: Vec<u8>) -> Result<(), SessionError> {
         let handoff = self.shared.handoff.clone().ok_or_else(|| {
             let message = "this server serves no replication connections";
             Box::new(ServerError::fatal(SqlState::FEATURE_NOT_SUPPORTED, message))
         })?;
-        let Some(connection) = self.take(token) else { return Ok(()) };
-        info!(peer = ?connection.peer, application_name = startup.get("application_name"), "replication connection");
+        let Some(mut connection) = self.take(token) else { return Ok(()) };
         self.unwatch(&connection.socket);
-        let (unsent, received) = (connection.unsent_bytes(), connection.input.into_pending());
-        let (socket, peer) = (connection.socket, connection.peer);
-        handoff.take(ReplicationClient { socket, peer, startup, mode, process_id, received, unsent });
+        // An answer to a request for encryption may be queued still; an empty socket has room for it.
+        let _gone = connection.send(&mut self.pool);
+        let mut received = packet;
+        received.extend(connection.input.into_pending());
+        handoff.take(ReplicationClient { socket: connection.socket, peer: connection.peer, received });
         Ok(())
     }
 }

@@ -100,11 +100,6 @@ impl<S: Session> Connection<S> {
         }
     }
 
-    /// What is waiting to be sent.
-    pub(super) fn unsent_bytes(&self) -> Vec<u8> {
-        self.output.get(self.sent..).unwrap_or_default().to_vec()
-    }
-
     /// Sends what the system takes.
     pub(super) fn send(&mut self, pool: &mut Pool) -> Sent {
         while let Some(rest) = self.output.get(self.sent..).filter(|rest| !rest.is_empty()) {

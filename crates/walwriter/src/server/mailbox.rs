@@ -15,6 +15,9 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use super::slots::Token;
 
+/// What an eventfd is written: anything but zero, in whatever byte order.
+pub(super) const WAKE: &[u8; 8] = &[1; 8];
+
 /// A client that was accepted.
 #[derive(Debug)]
 pub(super) struct Newcomer {
@@ -75,7 +78,7 @@ impl Mailbox {
         let by_worker = self.owner.get() == Some(&std::thread::current().id());
         if !by_worker && !self.signalled.swap(true, Ordering::AcqRel) {
             // It can only fail by being full, and then the worker is awake.
-            let _full = rustix::io::write(&self.event, &1u64.to_ne_bytes());
+            let _full = rustix::io::write(&self.event, WAKE);
         }
     }
 

@@ -12,7 +12,7 @@ use replication::frame::MAX_STARTUP_PACKET;
 use replication::message::{
     AuthenticationRequest, BackendMessage, FirstPacket, MessageError, PROTOCOL_3_0, StartupMessage,
 };
-use replication::server::PasswordFile;
+use replication::server::{PasswordFile, ReplicationMode, replication_mode};
 use replication::tls::random;
 
 use super::input::Input;
@@ -44,6 +44,8 @@ pub(super) enum Outcome {
     Close,
     /// Another connection's statement is to be cancelled; nothing is answered.
     Cancel { process_id: u32, secret: Bytes },
+    /// The client asks for replication, and has not proved who it is: its whole startup packet.
+    Replication { packet: Vec<u8> },
     /// The client is who it says it is. It has not been told yet.
     Proved(Box<StartupMessage>),
 }
@@ -92,9 +94,10 @@ impl Startup {
             return Ok(Outcome::Close);
         }
         let Some(body) = input.pending().get(4..length as usize) else { return Ok(Outcome::Pending(self)) };
-        let packet = FirstPacket::decode(Bytes::copy_from_slice(body)).map_err(unreadable)?;
+        let decoded = FirstPacket::decode(Bytes::copy_from_slice(body)).map_err(unreadable)?;
+        let packet = input.pending().get(..length as usize).unwrap_or_default().to_vec();
         input.consume(length as usize);
-        match packet {
+        match decoded {
             FirstPacket::SslRequest if !tls_declined => tls_declined = true,
             FirstPacket::GssEncRequest if !gss_declined => gss_declined = true,
             FirstPacket::SslRequest | FirstPacket::GssEncRequest => return Ok(Outcome::Close),
@@ -102,6 +105,9 @@ impl Startup {
                 return Ok(Outcome::Cancel { process_id, secret: secret_key });
             }
             FirstPacket::Startup(startup) => {
+                if replication_mode(startup.get("replication"))? != ReplicationMode::Off {
+                    return Ok(Outcome::Replication { packet });
+                }
                 negotiate(&startup, out);
                 return challenge(Box::new(startup), out, passwords);
             }
