@@ -117,6 +117,12 @@ impl Engine {
         self.visibility.confirm(lsn);
     }
 
+    /// Has `observer` called with each new value of [`Engine::confirmed`], on whatever thread moved it. It must be quick, and
+    /// must not confirm anything.
+    pub fn watch_confirmed(&self, observer: impl Fn(Lsn) + Send + Sync + 'static) {
+        self.visibility.observe(Box::new(observer));
+    }
+
     /// Sets the durability rule: `rule` is called after each flush with the position that is flushed now, by the thread that
     /// flushed, and calls [`Engine::confirm`] with what it knows to be durable enough, then or later. It must be quick.
     /// Without a rule every flush confirms.

@@ -1,7 +1,7 @@
 //! Which commits readers see.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use wal::Lsn;
 
@@ -18,14 +18,18 @@ pub(crate) struct Visibility {
     /// Up to where the durability rule holds. Moved by whoever learns of it; may run ahead of `applied`.
     durable: AtomicU64,
     pool: Arc<BufferPool>,
+    /// Called after each move.
+    observers: RwLock<Vec<Observer>>,
 }
+
+type Observer = Box<dyn Fn(Lsn) + Send + Sync>;
 
 impl Visibility {
     /// Everything up to `start` is applied and confirmed.
     pub(crate) fn new(start: Lsn, pool: Arc<BufferPool>) -> Self {
         let position = || AtomicU64::new(start.as_u64());
         pool.snapshots().advance(start);
-        Self { applied: position(), durable: position(), pool }
+        Self { applied: position(), durable: position(), pool, observers: RwLock::default() }
     }
 
     /// The snapshots that readers take.
@@ -56,12 +60,20 @@ impl Visibility {
         self.snapshots().current()
     }
 
+    /// Has `observer` called after each move of what readers see, on whatever thread moved it.
+    pub(crate) fn observe(&self, observer: Observer) {
+        self.observers.write().unwrap_or_else(PoisonError::into_inner).push(observer);
+    }
+
     /// Of two threads that move the two positions at once, the later one sees both here.
     fn advance(&self) {
         let durable = self.durable.load(Ordering::SeqCst);
         let visible = Lsn::new(durable.min(self.applied.load(Ordering::SeqCst)));
         if visible > self.snapshots().current() {
             self.snapshots().advance(visible);
+            for observer in self.observers.read().unwrap_or_else(PoisonError::into_inner).iter() {
+                observer(visible);
+            }
         }
     }
 }
