@@ -164,7 +164,8 @@ mod tests {
         ]);
         let server = options.server_options().unwrap();
         assert_eq!(server.settings.ssl_key_file, Some(PathBuf::from("b")));
-        assert_eq!(server.listen.hosts, ["::1", "host"]);
+        let Listen::On(listen) = server.listen else { panic!("it has sockets of its own") };
+        assert_eq!(listen.hosts, ["::1", "host"]);
     }
 
     #[test]

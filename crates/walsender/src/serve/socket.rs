@@ -56,13 +56,18 @@ impl Socket {
         }
     }
 
-    /// Puts a socket into the current runtime, from which `read_before` has been read already.
-    pub(crate) fn from_std(socket: StdSocket, read_before: Bytes) -> io::Result<Self> {
+    /// Puts a socket into the current runtime.
+    pub(crate) fn from_std(socket: StdSocket) -> io::Result<Self> {
         let stream = match socket {
             StdSocket::Tcp(stream) => Stream::Tcp(TcpStream::from_std(stream)?),
             StdSocket::Unix(stream) => Stream::Unix(UnixStream::from_std(stream)?),
         };
-        Ok(Self { stream, read_before })
+        Ok(Self { stream, read_before: Bytes::new() })
+    }
+
+    /// `bytes` have been read from the socket already.
+    pub(crate) fn with_read_before(self, bytes: Bytes) -> Self {
+        Self { read_before: bytes, ..self }
     }
 
     /// Sends `bytes` as far as the socket takes them now, `more` saying that something follows at once.

@@ -169,7 +169,10 @@ impl Watcher {
             history,
             flush: status.flush,
             writer: Writer::Receiver,
-            recycles: false,
+            recycles: match &self.last {
+                Some(last) => last.recycles,
+                None => self.dir.is_servers()?,
+            },
             generation,
         }))
     }

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use wal::record::{Record, ResourceManager, Xid};
 use wal::writer::{LogIdentity, LogWriter};
 use wal::{Lsn, SegmentNo, SegmentSize, SystemId, TimelineId, WalVersion};
-use walsender::serve::{ListenOptions, Server, ServerOptions};
+use walsender::serve::{Listen, ListenOptions, Server, ServerOptions};
 use walsender::settings::Settings;
 
 pub(crate) const SYSTEM: SystemId = SystemId::new(7_000_000_000_000_000_007);
@@ -110,8 +110,12 @@ impl TestServer {
     pub(crate) fn start(directory: &Path, settings: &[&str]) -> Self {
         let mut chosen = Settings::default();
         settings.iter().for_each(|assignment| chosen.assign(assignment).unwrap());
-        let options =
-            ServerOptions { directory: directory.to_owned(), listen: listen("127.0.0.1"), settings: chosen };
+        let options = ServerOptions {
+            directory: directory.to_owned(),
+            listen: Listen::On(listen("127.0.0.1")),
+            settings: chosen,
+            backups: None,
+        };
         let (stop, stopped) = oneshot::channel();
         let (tell, port) = mpsc::channel();
         let thread = std::thread::spawn(move || {
