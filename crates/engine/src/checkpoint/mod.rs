@@ -20,8 +20,6 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
-
 use wal::Lsn;
 use wal::payload::CheckPoint;
 
@@ -30,6 +28,8 @@ use crate::{EngineError, PageId};
 pub use checkpointer::Checkpointer;
 pub use options::CheckpointOptions;
 pub use request::Cause;
+
+pub use crate::relation::SyncReport;
 
 /// Where a checkpoint begins.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -77,15 +77,4 @@ pub trait CheckpointPages: Send + Sync {
 
     /// The oldest position that somebody besides recovery still needs: the slots. `None` if nobody does.
     fn oldest_needed(&self) -> Option<Lsn>;
-}
-
-/// What syncing took, for the report.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct SyncReport {
-    /// How many files.
-    pub files: usize,
-    /// The longest of them.
-    pub longest: Duration,
-    /// All of them together.
-    pub total: Duration,
 }

@@ -30,6 +30,7 @@ impl Log {
         let mut output = lock(&shared.output);
         output.close();
         let segments = &shared.segments;
+        shared.keep_lock(start::lock_directory(segments)?);
         copy_head(segments, parent, new.timeline, position)?;
         let path = segments.dir().join(new.timeline.history_file_name());
         durable_write(&**segments.disk(), &path, &history.to_bytes())
@@ -101,8 +102,7 @@ fn copy(
     to.sync_all()
 }
 
-/// Removes the parent's segments after `last`, which the new timeline does not have, and keeps the one it was left in
-/// under another name, `….partial`, as PostgreSQL does: it may hold what was received and not replayed.
+/// Removes the parent's segments after `last`, which the new timeline does not have.
 fn remove_left_behind(files: &SegmentFiles, parent: TimelineId, last: SegmentNo) -> Result<(), EngineError> {
     let disk = files.disk();
     let entries =

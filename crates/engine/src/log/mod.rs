@@ -34,7 +34,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use disk::Disk;
+use disk::{DirLock, Disk};
 use wal::writer::{LogIdentity, LogLayout};
 use wal::{Lsn, SegmentSize, SystemId, TimelineId, WalVersion};
 
@@ -84,12 +84,14 @@ struct Shared {
     status: Publisher,
     observers: Observers,
     nudge: Nudge,
+    /// The right to write in the directory, from when anything can be appended.
+    directory: Mutex<Option<DirLock>>,
 }
 
 impl Log {
     /// Opens the log in `dir` (a `pg_wal`) to go on at `start`. Whatever stands behind that in the files is wiped, so that
     /// nothing a crash left there can ever be taken for a record that follows one appended from now on; what stands
-    /// before it is made durable. Blocks for as long as that takes.
+    /// before it is made durable. Blocks for as long as that takes. An error if another process writes there.
     pub fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,
@@ -97,8 +99,11 @@ impl Log {
         start: LogStart,
     ) -> Result<Self, EngineError> {
         let segments = SegmentFiles::open(disk, dir, options.segment_size, start.timeline);
+        // Before anything is wiped: nobody else may be writing here.
+        let lock = start::lock_directory(&segments)?;
         start::prepare(&segments, &start)?;
         let log = Self::new(options, &start, segments)?;
+        log.shared.keep_lock(lock);
         log.shared.status.take_over(&log.shared.segments, &start)?;
         if let Some(aborted) = start.aborted {
             log.appender().overwrite_continuation(aborted);
@@ -140,6 +145,7 @@ impl Log {
             status: Publisher::new(options.publish_status, start.system_id, options.segment_size),
             observers: Observers::default(),
             nudge: Nudge::default(),
+            directory: Mutex::new(None),
         });
         let mut log = Self { shared, threads: Vec::new() };
         log.threads.push(segments::spawn(Arc::clone(&log.shared.segments))?);
@@ -215,6 +221,12 @@ impl Log {
     /// segment is just about to begin. Durable only after a flush.
     pub fn switch_segment(&self) -> Lsn {
         self.appender().switch_segment()
+    }
+}
+
+impl Shared {
+    fn keep_lock(&self, directory: DirLock) {
+        *lock(&self.directory) = Some(directory);
     }
 }
 

@@ -6,7 +6,7 @@
 //! end is wiped before anything is appended. After an orderly end there is nothing of the kind: files made ahead hold
 //! zeros, and recycled ones records whose prev-links point elsewhere.
 
-use disk::{DiskFile, OpenMode, fill_zeros};
+use disk::{DirLock, DiskFile, OpenMode, fill_zeros};
 use wal::{SegmentNo, WalFileName};
 
 use super::LogStart;
@@ -14,6 +14,12 @@ use super::segments::{SegmentFiles, TEMPORARY};
 use crate::EngineError;
 
 const CHUNK: usize = 64 << 10;
+
+/// Takes the right to write in the directory.
+pub(super) fn lock_directory(files: &SegmentFiles) -> Result<DirLock, EngineError> {
+    let lock = DirLock::acquire(&**files.disk(), files.dir());
+    lock.map_err(|error| EngineError::Directory(error.to_string()))
+}
 
 /// Makes the files fit for appending at `start`, and tells the segment files what is there.
 pub(super) fn prepare(files: &SegmentFiles, start: &LogStart) -> Result<(), EngineError> {

@@ -12,6 +12,7 @@ mod segment;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use disk::Disk;
 
@@ -21,6 +22,17 @@ use self::segment::SegmentId;
 use crate::fatal::fatal;
 use crate::page::{PAGE_SIZE, Page};
 use crate::{EngineError, PageId, TreeId};
+
+/// What syncing took, for a checkpoint's report.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SyncReport {
+    /// How many files.
+    pub files: usize,
+    /// The longest of them.
+    pub longest: Duration,
+    /// All of them together, and their directory.
+    pub total: Duration,
+}
 
 /// The files of all trees.
 #[derive(Debug)]
@@ -83,16 +95,22 @@ impl RelationFiles {
 
     /// Makes every block written and every file created or removed so far durable: each file first, then the directory
     /// with their names. A sync that fails ends the process.
-    pub fn sync_dirty(&self) {
+    pub fn sync_dirty(&self) -> SyncReport {
         let (written, directory) = self.lock().take_unsynced();
+        let began = Instant::now();
+        let mut report = SyncReport { files: written.len(), ..SyncReport::default() };
         for file in written {
+            let began = Instant::now();
             file.sync();
+            report.longest = report.longest.max(began.elapsed());
         }
         if let Some((disk, dir)) = directory
             && let Err(error) = disk.sync_dir(&dir)
         {
             fatal(format_args!("could not fsync directory \"{}\": {error}", dir.display()));
         }
+        report.total = began.elapsed();
+        report
     }
 
     /// Removes the files of `tree`, the last first, so that what a crash leaves is found again. Durable after

@@ -4,5 +4,6 @@ mod append;
 mod crash;
 mod group_commit;
 mod segments;
+mod status;
 mod support;
 mod timeline;

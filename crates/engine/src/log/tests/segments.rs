@@ -9,8 +9,10 @@ use wal::{Lsn, SegmentNo, TimelineId};
 use super::support::*;
 use crate::log::{Log, Retention};
 
+/// The files but the lock's.
 fn names(disk: &disk::SimDisk) -> Vec<String> {
-    disk.read_dir(Path::new(DIR)).unwrap().into_iter().map(|entry| entry.name).collect()
+    let names = disk.read_dir(Path::new(DIR)).unwrap().into_iter().map(|entry| entry.name);
+    names.filter(|name| name != disk::LOCK_FILE).collect()
 }
 
 fn name(segment: u64) -> String {
