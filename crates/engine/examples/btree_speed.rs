@@ -1,7 +1,9 @@
 //! How long a tree takes per operation when finding a page costs next to nothing: `btree_speed [ENTRIES]`
 //!
-//! Pages are in a vector, so that what is measured is the tree's own work.
+//! Pages are in a vector, so that what is measured is the tree's own work; a `BTreeMap` of the same entries, run side by side,
+//! tells how fast the machine is at the time.
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
@@ -71,6 +73,17 @@ fn main() {
             key.extend_from_slice(&number.to_be_bytes());
         };
         let mut buffer = Vec::new();
+        let mut map = BTreeMap::new();
+        for number in 0..u64::from(count) {
+            key(number, &mut buffer);
+            map.insert(buffer.clone(), vec![0u8; 92]);
+        }
+        measure("BTreeMap get, random", count, |number| {
+            key(shuffled(number, count), &mut buffer);
+            std::hint::black_box(map.get(&buffer));
+            Ok(())
+        });
+        drop(map);
         let mut pages = Pages::default();
         measure("create", 1, |_| tree.create(&mut pages));
         measure("put, ascending", count, |number| {

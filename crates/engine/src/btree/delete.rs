@@ -26,7 +26,7 @@ pub(super) fn delete<W: PageWriter + ?Sized>(
     let chain = Chain::of(node.cell(position.index)?.stored, id)?;
     let mut leaf = NodeMut::open(w.page_mut(id)?, id)?;
     leaf.remove(position.index)?;
-    let sparse = leaf.read()?.live() < SPARSE;
+    let sparse = leaf.read().live() < SPARSE;
     if let Some(chain) = chain {
         overflow::drop_chain(w, tree, chain)?;
     }

@@ -7,6 +7,7 @@
 use crate::page::{PAGE_SIZE, Page};
 use crate::{EngineError, PageId};
 
+use super::MAX_KEY;
 use super::layout::{self, BODY_SIZE, HEADER_SIZE, Kind, SPECIAL, damaged, set_u16};
 use super::node::{CELL_HEADER, Cell, IN_CHAIN, Node, SLOT_SIZE, Stored};
 
@@ -29,16 +30,16 @@ impl<'a> NodeMut<'a> {
         Ok(Self { page, id })
     }
 
-    /// The node as it is now.
-    #[inline]
-    pub(super) fn read(&self) -> Result<Node<'_>, EngineError> {
-        Node::open(self.page, self.id)
+    /// The node as it is now. Every change keeps its header sound.
+    #[inline(always)]
+    pub(super) fn read(&self) -> Node<'_> {
+        Node::sound(self.page, self.id)
     }
 
     /// Puts an entry before entry `index`. False, and nothing changed, if there is no room.
     #[inline]
     pub(super) fn insert(&mut self, index: usize, cell: Cell<'_>) -> Result<bool, EngineError> {
-        let node = self.read()?;
+        let node = self.read();
         if index > node.count() {
             return Err(node.bad("it has fewer entries than expected"));
         }
@@ -47,7 +48,7 @@ impl<'a> NodeMut<'a> {
                 return Ok(false);
             }
             self.compact()?;
-            if self.read()?.hole() < cell.space() {
+            if self.read().hole() < cell.space() {
                 return Err(damaged(self.id, "its count of free bytes is wrong"));
             }
         }
@@ -62,7 +63,7 @@ impl<'a> NodeMut<'a> {
 
     /// Puts an entry after all others; it has to fit.
     pub(super) fn push(&mut self, cell: Cell<'_>) -> Result<(), EngineError> {
-        let count = self.read()?.count();
+        let count = self.read().count();
         self.insert_fitting(count, cell)
     }
 
@@ -74,7 +75,7 @@ impl<'a> NodeMut<'a> {
     /// Changes what is stored for entry `index`. False, and nothing changed, if there is no room.
     #[inline]
     pub(super) fn set_stored(&mut self, index: usize, stored: Stored<'_>) -> Result<bool, EngineError> {
-        let node = self.read()?;
+        let node = self.read();
         let (at, stored_at, end) = node.extent(index)?;
         let (old, new) = (end - stored_at, stored.bytes.len());
         if new <= old {
@@ -99,15 +100,19 @@ impl<'a> NodeMut<'a> {
         if BODY_SIZE - node.live() + (end - at) < needed {
             return Ok(false);
         }
-        let key = cell.key.to_vec();
+        let mut key = [0; MAX_KEY];
+        let Some(key) = key.get_mut(..cell.key.len()) else {
+            return Err(node.bad("a key is longer than keys may be"));
+        };
+        key.copy_from_slice(cell.key);
         self.remove(index)?;
-        self.insert_fitting(index, Cell { key: &key, stored })?;
+        self.insert_fitting(index, Cell { key, stored })?;
         Ok(true)
     }
 
     /// Takes entry `index` away.
     pub(super) fn remove(&mut self, index: usize) -> Result<(), EngineError> {
-        let (at, _, end) = self.read()?.extent(index)?;
+        let (at, _, end) = self.read().extent(index)?;
         let lower = layout::lower(self.page);
         let slot = HEADER_SIZE + index * SLOT_SIZE;
         let bytes = self.page.bytes_mut();
@@ -128,7 +133,7 @@ impl<'a> NodeMut<'a> {
 
     /// Takes the entries from `start` to before `end` away.
     pub(super) fn remove_range(&mut self, start: usize, end: usize) -> Result<(), EngineError> {
-        let count = self.read()?.count();
+        let count = self.read().count();
         if start > end || end > count {
             return Err(damaged(self.id, "it has fewer entries than expected"));
         }
@@ -139,7 +144,7 @@ impl<'a> NodeMut<'a> {
         bytes[lower - (end - start) * SLOT_SIZE..lower].fill(0);
         layout::set_lower(self.page, lower - (end - start) * SLOT_SIZE);
 
-        let node = Node::open(self.page, self.id)?;
+        let node = Node::sound(self.page, self.id);
         let (mut first, mut used) = (SPECIAL, 0);
         for index in 0..node.count() {
             let (at, _, end) = node.extent(index)?;
@@ -156,7 +161,7 @@ impl<'a> NodeMut<'a> {
 
     /// Gives entry `index` another key; it has to fit.
     pub(super) fn set_key(&mut self, index: usize, key: &[u8]) -> Result<(), EngineError> {
-        let child = self.read()?.child(index)?.to_le_bytes();
+        let child = self.read().child(index)?.to_le_bytes();
         self.remove(index)?;
         self.insert_fitting(index, Cell { key, stored: Stored { bytes: &child, in_chain: false } })
     }
@@ -199,7 +204,7 @@ impl<'a> NodeMut<'a> {
 
     /// Moves the cells together, in the order of their keys from the special space down.
     fn compact(&mut self) -> Result<(), EngineError> {
-        let node = Node::open(self.page, self.id)?;
+        let node = Node::sound(self.page, self.id);
         let lower = layout::lower(self.page);
         let mut packed = [0; PAGE_SIZE];
         let mut start = SPECIAL;

@@ -27,6 +27,8 @@ pub(super) const SLOT_SIZE: usize = 2;
 /// In a cell's second length: the value is in an overflow chain.
 pub(super) const IN_CHAIN: u16 = 0x8000;
 
+const ASTRAY: &str = "a slot points outside the page's cells";
+
 /// What is stored for a key on its page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Stored<'a> {
@@ -83,6 +85,12 @@ impl<'a> Node<'a> {
         Ok(Self { page, id, count: slots / SLOT_SIZE })
     }
 
+    /// The node on a page whose header is known to be sound.
+    #[inline(always)]
+    pub(super) fn sound(page: &'a Page, id: PageId) -> Self {
+        Self { page, id, count: (layout::lower(page) - HEADER_SIZE) / SLOT_SIZE }
+    }
+
     /// How many entries it has.
     #[inline]
     pub(super) fn count(&self) -> usize {
@@ -122,7 +130,7 @@ impl<'a> Node<'a> {
         }
         let at = usize::from(u16_at(self.page, HEADER_SIZE + index * SLOT_SIZE));
         if at < layout::upper(self.page) || at > SPECIAL - CELL_HEADER {
-            return Err(self.bad("a slot points outside the page's cells"));
+            return Err(self.bad(ASTRAY));
         }
         Ok((at, usize::from(u16_at(self.page, at))))
     }
@@ -171,15 +179,33 @@ impl<'a> Node<'a> {
     /// Where `key` is or would be.
     #[inline]
     pub(super) fn search(&self, key: &[u8]) -> Result<Position, EngineError> {
+        let (bytes, upper) = (self.page.bytes(), layout::upper(self.page));
+        let slots =
+            bytes.get(HEADER_SIZE..layout::lower(self.page)).unwrap_or_default().as_chunks::<SLOT_SIZE>().0;
         let head = head_of(key);
-        let (mut low, mut high) = (0, self.count);
+        let (mut low, mut high) = (0, slots.len());
         while low < high {
             let middle = (low + high) / 2;
-            match self.compare(middle, key, head)? {
-                Ordering::Less => low = middle + 1,
-                Ordering::Greater => high = middle,
-                Ordering::Equal => return Ok(Position { index: middle, found: true }),
-            }
+            let at = usize::from(u16::from_le_bytes(slots[middle]));
+            // A cell starts four bytes or more before the special space: that much of its key is on the page.
+            let start = match bytes.get(at..).and_then(<[u8]>::first_chunk::<{ CELL_HEADER + HEAD }>) {
+                Some(start) if at >= upper => start,
+                _ => return Err(self.bad(ASTRAY)),
+            };
+            let length = usize::from(u16::from_le_bytes([start[0], start[1]]));
+            let own =
+                u128::from_be_bytes(*start.last_chunk().unwrap_or(&[0; HEAD])) & HEAD_MASKS[length.min(HEAD)];
+            let less = if own != head {
+                own < head
+            } else {
+                match self.compare_beyond_head(at, length, key)? {
+                    Ordering::Equal => return Ok(Position { index: middle, found: true }),
+                    order => order == Ordering::Less,
+                }
+            };
+            // Which way it goes cannot be foreseen: written so that no branch has to be.
+            low = if less { middle + 1 } else { low };
+            high = if less { high } else { middle };
         }
         Ok(Position { index: low, found: false })
     }
@@ -194,22 +220,16 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// How the key of entry `index` compares with `key`, whose first bytes are `head`.
-    #[inline(always)]
-    fn compare(&self, index: usize, key: &[u8], head: u64) -> Result<Ordering, EngineError> {
-        let (at, length) = self.cell_start(index)?;
-        let bytes = self.page.bytes();
-        let at = at + CELL_HEADER;
-        // A cell starts at least four bytes before the special space, so eight bytes of its key are on the page.
-        let mut own = [0; 8];
-        own.copy_from_slice(&bytes[at..at + 8]);
-        let own = u64::from_be_bytes(own) & head_mask(length);
-        if own != head {
-            return Ok(own.cmp(&head));
+    /// How the key of the cell at `at` compares with `key`, if their heads are the same.
+    #[inline]
+    fn compare_beyond_head(&self, at: usize, length: usize, key: &[u8]) -> Result<Ordering, EngineError> {
+        if length <= HEAD && key.len() <= HEAD {
+            return Ok(length.cmp(&key.len()));
         }
-        match bytes.get(at..at + length) {
+        let start = at + CELL_HEADER;
+        match self.page.bytes().get(start..start + length) {
             Some(own) => Ok(own.cmp(key)),
-            None => Err(self.bad("a key reaches beyond the page")),
+            None => Err(self.bad(ASTRAY)),
         }
     }
 
@@ -219,17 +239,25 @@ impl<'a> Node<'a> {
     }
 }
 
-/// The first eight bytes of `key` as a number that sorts as they do, zeros after its end. Most comparisons need no more.
-#[inline]
-fn head_of(key: &[u8]) -> u64 {
-    let mut head = [0; 8];
-    let length = key.len().min(8);
-    head[..length].copy_from_slice(&key[..length]);
-    u64::from_be_bytes(head)
-}
+/// Bytes at the start of a key that are compared as one number. Most comparisons need no more.
+const HEAD: usize = 16;
 
-/// Keeps of the eight bytes at a key's start those that belong to it.
-#[inline(always)]
-fn head_mask(length: usize) -> u64 {
-    if length >= 8 { u64::MAX } else { !(u64::MAX >> (8 * length)) }
+/// Keep of the bytes at a key's start those that belong to it, by its length.
+const HEAD_MASKS: [u128; HEAD + 1] = {
+    let mut masks = [u128::MAX; HEAD + 1];
+    let mut length = 0;
+    while length < HEAD {
+        masks[length] = !(u128::MAX >> (8 * length));
+        length += 1;
+    }
+    masks
+};
+
+/// The start of `key` as a number that sorts as it does, zeros after its end.
+#[inline]
+fn head_of(key: &[u8]) -> u128 {
+    let mut head = [0; HEAD];
+    let length = key.len().min(HEAD);
+    head[..length].copy_from_slice(&key[..length]);
+    u128::from_be_bytes(head)
 }

@@ -23,7 +23,7 @@ pub(super) fn put<W: PageWriter + ?Sized>(
     let (block, path) = descent::find_leaf(w, tree, key)?;
     let id = page_id(tree, block);
     let mut leaf = NodeMut::open(w.page_mut(id)?, id)?;
-    let node = leaf.read()?;
+    let node = leaf.read();
     let position = node.search(key)?;
     let old = match position.found {
         true => Chain::of(node.cell(position.index)?.stored, id)?,

@@ -56,7 +56,7 @@ fn remove_child<W: PageWriter + ?Sized>(
     let id = page_id(tree, block);
     let mut node = NodeMut::open(w.page_mut(id)?, id)?;
     node.remove(index)?;
-    if index == 0 && node.read()?.count() > 0 {
+    if index == 0 && node.read().count() > 0 {
         node.set_key(0, &[])?;
     }
     Ok(())

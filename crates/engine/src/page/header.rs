@@ -72,26 +72,31 @@ impl Page {
     }
 
     /// `pd_lower`: where the hole begins.
+    #[inline]
     pub fn lower(&self) -> u16 {
         self.u16::<LOWER>()
     }
 
     /// Sets `pd_lower`.
+    #[inline]
     pub fn set_lower(&mut self, lower: u16) {
         self.set_u16::<LOWER>(lower);
     }
 
     /// `pd_upper`: where the hole ends; 0 on a new page.
+    #[inline]
     pub fn upper(&self) -> u16 {
         self.u16::<UPPER>()
     }
 
     /// Sets `pd_upper`.
+    #[inline]
     pub fn set_upper(&mut self, upper: u16) {
         self.set_u16::<UPPER>(upper);
     }
 
     /// `pd_special`: where the special space begins; 8192 if there is none.
+    #[inline]
     pub fn special(&self) -> u16 {
         self.u16::<SPECIAL>()
     }
@@ -106,20 +111,24 @@ impl Page {
         self.u16::<SIZE_AND_VERSION>()
     }
 
+    #[inline]
     fn u16<const AT: usize>(&self) -> u16 {
         u16::from_le_bytes(self.at::<AT, 2>())
     }
 
+    #[inline]
     fn set_u16<const AT: usize>(&mut self, value: u16) {
         self.put::<AT, 2>(value.to_le_bytes());
     }
 
+    #[inline]
     fn at<const AT: usize, const N: usize>(&self) -> [u8; N] {
         let mut field = [0; N];
         field.copy_from_slice(&self.bytes()[AT..AT + N]);
         field
     }
 
+    #[inline]
     fn put<const AT: usize, const N: usize>(&mut self, field: [u8; N]) {
         self.bytes_mut()[AT..AT + N].copy_from_slice(&field);
     }
