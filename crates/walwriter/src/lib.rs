@@ -3,6 +3,7 @@
 //! Clients speak PostgreSQL's [`protocol`] to the event loop in [`server`], which drives one [`session`] each; what is
 //! configured, and how it is shown, is in [`config`].
 
+pub mod config;
 pub mod protocol;
 pub mod server;
 pub mod session;
