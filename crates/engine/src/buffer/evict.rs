@@ -49,6 +49,7 @@ impl BufferPool {
                 }
             }
         }
+        self.spare.put(&mut freed);
         Ok(())
     }
 

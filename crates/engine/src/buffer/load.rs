@@ -28,7 +28,7 @@ impl BufferPool {
 
     /// The page as its file has it, verified.
     pub(super) fn read(&self, id: PageId) -> Result<Arc<Page>, EngineError> {
-        let mut page = Page::zeroed_shared();
+        let mut page = self.spare.take();
         if let Some(buffer) = Arc::get_mut(&mut page) {
             self.files.read_block(id, buffer)?;
         }

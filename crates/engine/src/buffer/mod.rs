@@ -19,6 +19,7 @@ mod frame;
 mod load;
 mod publish;
 mod shard;
+mod spare;
 mod stats;
 mod superseded;
 mod view;
@@ -31,6 +32,7 @@ use std::sync::{Arc, Mutex};
 use wal::Lsn;
 
 use self::shard::Shard;
+use self::spare::SparePages;
 pub use self::stats::PoolStats;
 use self::superseded::Superseded;
 pub use self::view::{LatestView, SnapshotView, latest_view};
@@ -59,6 +61,7 @@ pub struct BufferPool {
     /// Frames that a shard may have before it evicts some.
     frames_per_shard: usize,
     superseded: Mutex<Superseded>,
+    spare: SparePages,
     /// Older versions that are kept, over all frames.
     versions: AtomicUsize,
     /// Frames that are dirty.
@@ -83,6 +86,7 @@ impl BufferPool {
             shards: (0..shards).map(|_| Shard::default()).collect(),
             frames_per_shard: frames.div_ceil(shards),
             superseded: Mutex::new(Superseded::new(pages(options.version_bytes))),
+            spare: SparePages::default(),
             versions: AtomicUsize::new(0),
             dirty: AtomicUsize::new(0),
             read: AtomicU64::new(0),
@@ -108,12 +112,13 @@ impl BufferPool {
     /// in the file is not one that was written or the file ends before it, with [`EngineError::NoTree`] if there is no
     /// file, and with [`EngineError::File`] if reading, or writing a page to make room, failed.
     pub fn get_at(&self, id: PageId, snapshot: &SnapshotGuard) -> Result<Arc<Page>, EngineError> {
-        let lsn = snapshot.lsn();
-        let page = self.lookup(id, lsn)?;
-        // After the lookup: a version that is given up on account of a cancelled snapshot is so after the cancelling.
-        match page {
-            Some(page) if !snapshot.is_cancelled() => Ok(page),
-            _ => Err(EngineError::SnapshotTooOld(lsn)),
+        let found = self.lookup(id, snapshot.lsn());
+        // Asked after the lookup: what is given up on account of a cancelled snapshot, be it a version or the file of a
+        // tree that was dropped since, is so after the cancelling.
+        match found {
+            Ok(Some(page)) if !snapshot.is_cancelled() => Ok(page),
+            Err(error) if !snapshot.is_cancelled() => Err(error),
+            _ => Err(EngineError::SnapshotTooOld(snapshot.lsn())),
         }
     }
 
@@ -123,6 +128,16 @@ impl BufferPool {
             Some(page) => Ok(page),
             None => unreachable!("the newest version of a page is never newer than the last LSN"),
         }
+    }
+
+    /// A copy of `page` to be changed and published: in memory that a version given up before has left, if there is any.
+    pub fn copy(&self, page: &Page) -> Arc<Page> {
+        let mut copy = self.spare.take();
+        match Arc::get_mut(&mut copy) {
+            Some(bytes) => bytes.copy_from(page),
+            None => unreachable!("nobody else holds a spare page"),
+        }
+        copy
     }
 
     /// The newest version up to `lsn`, read from its file if need be; `None` if all versions there are are newer.

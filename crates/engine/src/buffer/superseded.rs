@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
+use std::thread;
 
 use wal::Lsn;
 
@@ -14,6 +15,9 @@ use crate::snapshot::Needed;
 /// Entries that publishing one page may work off: more than it adds, so that a backlog shrinks, and few, so that no
 /// single commit pays for it.
 const WORK_OFF: usize = 4;
+
+/// Entries that [`BufferPool::trim`] works off before it lets the writer in.
+const TRIM_AT_ONCE: usize = 64;
 
 /// Entries that the queue may have on top of four for each version before the useless ones are looked for.
 const SLACK: usize = 4096;
@@ -57,9 +61,12 @@ impl BufferPool {
     /// Gives up every older version that became unneeded when snapshots ended or the current one moved. Publishing does
     /// so little by little; this is for when nothing is published for a while.
     pub fn trim(&self) {
-        let mut superseded = self.lock_superseded();
-        let oldest = self.snapshots.oldest();
-        self.work_off(&mut superseded, oldest, usize::MAX);
+        while self.work_off(&mut self.lock_superseded(), self.snapshots.oldest(), TRIM_AT_ONCE)
+            == TRIM_AT_ONCE
+        {
+            // The writer may be waiting for the queue.
+            thread::yield_now();
+        }
     }
 
     pub(super) fn lock_superseded(&self) -> MutexGuard<'_, Superseded> {
@@ -80,17 +87,21 @@ impl BufferPool {
         }
     }
 
-    /// Trims the pages of at most `at_most` entries.
-    fn work_off(&self, superseded: &mut Superseded, oldest: Lsn, at_most: usize) {
-        for _ in 0..at_most {
-            let Some(id) = superseded.pop(oldest) else { break };
+    /// Trims the pages of at most `at_most` entries, and says of how many.
+    fn work_off(&self, superseded: &mut Superseded, oldest: Lsn, at_most: usize) -> usize {
+        let mut done = 0;
+        while done < at_most
+            && let Some(id) = superseded.pop(oldest)
+        {
+            done += 1;
             let before = superseded.freed.len();
             if let Some(frame) = self.shard(id).lock().get_mut(id) {
                 frame.trim(oldest, &mut superseded.freed);
             }
             self.versions.fetch_sub(superseded.freed.len() - before, Ordering::Relaxed);
         }
-        superseded.freed.clear();
+        self.spare.put(&mut superseded.freed);
+        done
     }
 
     /// Brings the number of versions below its limit, with some room: gives up what nobody needs, then cancels snapshots,
@@ -127,6 +138,6 @@ impl BufferPool {
             }
             frame.has_predecessor(lsn)
         });
-        freed.clear();
+        self.spare.put(freed);
     }
 }

@@ -189,6 +189,18 @@ fn beyond_the_bound_the_oldest_snapshots_are_cancelled() {
 }
 
 #[test]
+fn a_cancelled_snapshot_is_too_old_even_where_the_tree_is_gone() {
+    let bench = pool(16, 4);
+    bench.commit(10, 0..8);
+    let old = bench.pool.snapshots().register_current();
+    bench.commit(20, 0..8);
+    bench.commit(30, 0..1);
+    assert!(old.is_cancelled());
+    bench.pool.forget_tree(TREE);
+    assert!(matches!(bench.at(0, &old), Err(EngineError::SnapshotTooOld(_))));
+}
+
+#[test]
 fn what_the_current_snapshot_needs_stays_beyond_the_bound() {
     let bench = pool(256, 10);
     bench.commit(10, 0..50);
@@ -255,6 +267,18 @@ fn a_page_in_use_stays() {
     let misses = bench.pool.stats().misses;
     assert!(Arc::ptr_eq(&held, &bench.pool.latest(id(0)).unwrap()));
     assert_eq!(bench.pool.stats().misses, misses);
+}
+
+#[test]
+fn memory_of_a_version_that_somebody_holds_is_not_used_again() {
+    let bench = pool(16, 100);
+    bench.commit(10, 0..8);
+    let held: Vec<Arc<Page>> = (0..4).map(|block| bench.pool.latest(id(block)).unwrap()).collect();
+    bench.commit(20, 0..8);
+    bench.pool.trim();
+    let copies: Vec<Arc<Page>> = (0..8).map(|block| bench.pool.copy(&page(block, 30))).collect();
+    assert!((0..).zip(&held).all(|(block, page)| run_of(block, page) == 10));
+    assert!((0..).zip(&copies).all(|(block, page)| run_of(block, page) == 30));
 }
 
 #[test]

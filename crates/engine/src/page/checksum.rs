@@ -19,6 +19,24 @@ impl Page {
     /// The checksum that belongs on this page as block `block` of its relation (not of one file of it). The field that
     /// holds the checksum counts as zero, so whether it is set makes no difference.
     pub fn checksum(&self, block: u32) -> u16 {
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has what the function was compiled for.
+            return unsafe { self.checksum_avx2(block) };
+        }
+        self.checksum_anywhere(block)
+    }
+
+    /// The same code for processors with twice the lanes in a register and an instruction that multiplies them, which not
+    /// every x86-64 has: in half the time.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn checksum_avx2(&self, block: u32) -> u16 {
+        self.checksum_anywhere(block)
+    }
+
+    #[inline(always)]
+    fn checksum_anywhere(&self, block: u32) -> u16 {
         let mut sums = START;
         let (rows, _) = self.bytes().as_chunks::<ROW>();
         let mut first = rows[0];
