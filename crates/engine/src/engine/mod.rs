@@ -12,6 +12,8 @@ mod durability;
 mod numbers;
 mod publishing;
 pub(crate) mod registry;
+#[cfg(test)]
+mod tests;
 mod visibility;
 
 use std::fmt;
@@ -27,7 +29,7 @@ use crate::log::{Log, record};
 use crate::run::{Run, RunBuffers, RunOptions};
 use crate::snapshot::Snapshots;
 use crate::transaction::{Commit, Isolation, Transaction};
-use crate::{EngineOptions, TreeId};
+use crate::{EngineError, EngineOptions, TreeId};
 
 pub(crate) use assembly::Parts;
 use dropped::DroppedTrees;
@@ -148,7 +150,8 @@ impl Engine {
         let time = (self.options.clock)();
         let mut appender = self.log.appender();
         let Some(placed) = run.finish(&mut appender, self.run_options(), xid, time, dropped) else {
-            return Commit::NOTHING;
+            // All was there already, written by transactions that may not be durable yet: this one is when they are.
+            return Commit { lsn: self.applied(), ..Commit::NOTHING };
         };
         // Before the appender is let go: a checkpoint that begins next finds these pages dirty.
         self.publishing.publish(|| run.publish());
@@ -169,6 +172,16 @@ impl Engine {
             self.log.appender().append(&mut buffer);
         }
         tree
+    }
+
+    /// The first run of a new directory.
+    pub(crate) fn create_first_trees(&self) -> Result<(), EngineError> {
+        let mut writer = self.writer();
+        let Writer { buffers, numbers } = &mut *writer;
+        let mut run = Run::new(&self.pool, buffers);
+        registry::create(&mut run)?;
+        self.finish_run(run, numbers, &[]);
+        Ok(())
     }
 
     /// Removes a tree whose pages exist but that no committed transaction refers to.

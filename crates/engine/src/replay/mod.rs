@@ -27,7 +27,7 @@ use crate::{EngineError, TreeId};
 
 use batch::Batch;
 pub(crate) use log_reader::{LogReader, LogSource, Progress};
-pub(crate) use recovery::{Recovered, recover};
+pub(crate) use recovery::recover;
 use unfinished::UnfinishedRun;
 
 const COMMIT: u8 = 0x00;

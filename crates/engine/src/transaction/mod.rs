@@ -41,9 +41,10 @@ pub enum Isolation {
 /// The trace of a committed transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Commit {
-    /// The end of its commit record; 0/0 if it wrote nothing. It is durable once the log is flushed up to here.
+    /// The end of its commit record, or of the last one before it if all that it wrote was there already; 0/0 if it wrote
+    /// nothing. It is durable once the log is flushed up to here.
     pub lsn: Lsn,
-    /// Its number; 0 if it wrote nothing.
+    /// Its number; 0 if it changed nothing.
     pub xid: Xid,
 }
 
