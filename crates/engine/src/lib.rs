@@ -25,10 +25,13 @@ pub mod relation;
 pub mod replay;
 pub mod run;
 pub mod snapshot;
+mod standby;
 pub mod transaction;
 
 pub use engine::Engine;
 pub use error::EngineError;
 pub use ids::{PageId, TreeId};
-pub use options::{EngineOptions, InitOptions};
+pub use layout::InitOptions;
+pub use options::EngineOptions;
+pub use standby::Standby;
 pub use transaction::{BulkLoad, Commit, Direction, Isolation, Savepoint, Scan, Transaction};

@@ -4,22 +4,6 @@ use std::time::Duration;
 
 use wal::payload::RecordTime;
 use wal::record::ImageCompression;
-use wal::{SegmentSize, SystemId};
-
-/// Choices made once, when a data directory is created.
-#[derive(Clone, Copy, Debug)]
-pub struct InitOptions {
-    /// The size of WAL segments.
-    pub segment_size: SegmentSize,
-    /// The cluster's number; `None` makes a new one of the time and the process.
-    pub system_id: Option<SystemId>,
-}
-
-impl Default for InitOptions {
-    fn default() -> Self {
-        Self { segment_size: SegmentSize::DEFAULT, system_id: None }
-    }
-}
 
 /// Choices made each time a data directory is opened. Named as PostgreSQL's settings; sizes are in bytes.
 #[derive(Clone, Debug)]
@@ -46,6 +30,12 @@ pub struct EngineOptions {
     pub checkpoint_completion_target: f64,
     /// The most a transaction may write: keys, values and their overhead, in memory until it commits.
     pub max_transaction_size: u64,
+    /// After how long WAL that nobody waits for is flushed at the latest.
+    pub wal_writer_delay: Duration,
+    /// Whether checkpoints are reported in the program's log.
+    pub log_checkpoints: bool,
+    /// Whether positions are published in the log's directory for other processes. Not on a simulated disk.
+    pub publish_status: bool,
     /// Tells the time that commit records carry.
     pub clock: fn() -> RecordTime,
 }
@@ -64,6 +54,9 @@ impl Default for EngineOptions {
             checkpoint_timeout: Duration::from_secs(300),
             checkpoint_completion_target: 0.9,
             max_transaction_size: 1 << 30,
+            wal_writer_delay: Duration::from_millis(200),
+            log_checkpoints: true,
+            publish_status: true,
             clock: system_clock,
         }
     }

@@ -1,7 +1,7 @@
 //! Putting an engine together from its parts.
 
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use wal::Lsn;
 
@@ -44,6 +44,9 @@ impl Engine {
             durability,
             writer: Mutex::new(Writer { buffers: RunBuffers::default(), numbers: parts.numbers }),
             dropped: DroppedTrees::default(),
+            checkpointer: OnceLock::new(),
+            restart: Mutex::default(),
+            oldest_needed: OnceLock::new(),
             read_only: AtomicBool::new(parts.read_only),
         })
     }

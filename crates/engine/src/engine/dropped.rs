@@ -48,6 +48,11 @@ impl DroppedTrees {
         }
     }
 
+    /// Those whose files are still there.
+    pub(crate) fn trees(&self) -> Vec<TreeId> {
+        self.lock().iter().map(|&(_, tree)| tree).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<(Lsn, TreeId)>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -7,10 +7,16 @@
 //! Locks, in the order in which they are taken: the writer's, the appender, then the pool's. Row locks are not mutexes.
 
 mod assembly;
+mod backup_label;
+mod checkpoints;
+mod directory;
 mod dropped;
 mod durability;
 mod numbers;
+mod open;
+mod orphans;
 mod publishing;
+mod recovery_wal;
 pub(crate) mod registry;
 #[cfg(test)]
 mod tests;
@@ -18,12 +24,14 @@ mod visibility;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use wal::Lsn;
+use wal::payload::CheckPoint;
 use wal::record::{ResourceManager, Xid};
 
 use crate::buffer::BufferPool;
+use crate::checkpoint::Checkpointer;
 use crate::lock::LockTable;
 use crate::log::{Log, record};
 use crate::run::{Run, RunBuffers, RunOptions};
@@ -32,6 +40,7 @@ use crate::transaction::{Commit, Isolation, Transaction};
 use crate::{EngineError, EngineOptions, TreeId};
 
 pub(crate) use assembly::Parts;
+pub(crate) use directory::Directory;
 use dropped::DroppedTrees;
 use durability::Durability;
 pub(crate) use numbers::Numbers;
@@ -51,10 +60,16 @@ pub struct Engine {
     visibility: Arc<Visibility>,
     durability: Arc<Durability>,
     writer: Mutex<Writer>,
-    dropped: DroppedTrees,
+    pub(crate) dropped: DroppedTrees,
+    checkpointer: OnceLock<Checkpointer>,
+    /// The last checkpoint replayed and not yet made a restartpoint of, with the start of its record.
+    restart: Mutex<Option<(Lsn, CheckPoint)>>,
+    oldest_needed: OnceLock<OldestNeeded>,
     /// Whether this is a standby, which takes no writes. Cleared for good by a promotion.
     read_only: AtomicBool,
 }
+
+type OldestNeeded = Box<dyn Fn() -> Option<Lsn> + Send + Sync>;
 
 /// What belongs to whoever changes pages.
 #[derive(Debug)]
@@ -189,6 +204,18 @@ impl Engine {
         let mut writer = self.writer();
         let Writer { buffers, numbers } = &mut *writer;
         self.finish_run(Run::new(&self.pool, buffers), numbers, &[tree]);
+    }
+
+    /// On a standby: everything up to `end` is replayed, and durable here.
+    pub(crate) fn show_replayed(&self, end: Lsn) {
+        self.visibility.set_applied(end);
+        self.durability.flushed(end);
+    }
+
+    /// A standby was promoted, and goes on with `numbers`.
+    pub(crate) fn take_writes(&self, numbers: Numbers) {
+        self.writer().numbers = numbers;
+        self.read_only.store(false, Ordering::Release);
     }
 
     /// Removes the files of dropped trees that nobody can read any more. Called by commits and checkpoints; an embedder

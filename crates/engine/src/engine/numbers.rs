@@ -74,13 +74,6 @@ impl Numbers {
         self.next_tree = self.next_tree.max(limit);
         self.logged_tree = self.next_tree;
     }
-
-    /// A tree with this number exists.
-    pub(crate) fn saw_tree(&mut self, tree: TreeId) {
-        if tree.as_u32() >= self.next_tree {
-            self.saw_tree_limit(tree.as_u32().saturating_add(1));
-        }
-    }
 }
 
 fn skip_special(xid: u64) -> u64 {

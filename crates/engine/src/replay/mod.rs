@@ -26,7 +26,7 @@ use crate::engine::{NEXT_OID, Numbers};
 use crate::{EngineError, TreeId};
 
 use batch::Batch;
-pub(crate) use log_reader::{LogReader, LogSource, Progress};
+pub(crate) use log_reader::{LogReader, LogSource, Progress, describe};
 pub(crate) use recovery::recover;
 use unfinished::UnfinishedRun;
 
@@ -43,6 +43,8 @@ const FPI_FOR_HINT: u8 = 0xA0;
 pub(crate) struct Met {
     /// The end of the last whole run, or of a record that belongs to none. Everything up to it is published.
     pub(crate) end: Lsn,
+    /// Where the record that ends there starts.
+    pub(crate) last: Lsn,
     /// When the last transaction committed, by the leader's clock.
     pub(crate) committed_at: Option<RecordTime>,
     /// The last checkpoint record, with its start.
@@ -89,6 +91,16 @@ impl Replayer {
         self.numbers
     }
 
+    /// The end of the last whole run, or of a record that belongs to none.
+    pub(crate) fn end(&self) -> Lsn {
+        self.met.end
+    }
+
+    /// The start of the record that ends there.
+    pub(crate) fn last(&self) -> Lsn {
+        self.met.last
+    }
+
     /// The timeline of what was replayed last.
     pub(crate) fn timeline(&self) -> TimelineId {
         self.timeline
@@ -110,16 +122,19 @@ impl Replayer {
         Some(EngineError::Replay { lsn, reason: format!("it changes {page}, which does not exist") })
     }
 
-    /// Whether trees were dropped since the last publication.
-    fn has_dropped(&self) -> bool {
-        !self.met.dropped.is_empty()
+    /// The trees dropped since this or [`Replayer::publish`] was last called. All that was applied is published.
+    fn take_dropped(&mut self) -> Vec<(Lsn, TreeId)> {
+        if !self.met.dropped.is_empty() {
+            self.batch.publish(&self.pool);
+        }
+        std::mem::take(&mut self.met.dropped)
     }
 
     /// Publishes all that was applied, and tells what was met since the last time.
     pub(crate) fn publish(&mut self) -> Met {
         self.batch.publish(&self.pool);
-        let end = self.met.end;
-        std::mem::replace(&mut self.met, Met { end, ..Met::default() })
+        let Met { end, last, .. } = self.met;
+        std::mem::replace(&mut self.met, Met { end, last, ..Met::default() })
     }
 
     /// Takes the next record.
@@ -144,7 +159,7 @@ impl Replayer {
             }
         }
         if self.run.xid().is_none() {
-            self.met.end = record.end;
+            (self.met.last, self.met.end) = (record.start, record.end);
         }
         Ok(())
     }

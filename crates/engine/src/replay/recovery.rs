@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
+use wal::Lsn;
 use wal::payload::CheckPoint;
-use wal::{Lsn, TimelineId};
 
-use super::{LogReader, LogSource, Met, Progress, Replayer};
+use super::{LogReader, LogSource, Progress, Replayer};
 use crate::EngineError;
 use crate::buffer::BufferPool;
 use crate::engine::Numbers;
@@ -24,8 +24,8 @@ pub(crate) struct Recovered {
     pub(crate) end: Lsn,
     /// The start of that record.
     pub(crate) prev: Lsn,
-    /// The timeline at the end.
-    pub(crate) timeline: TimelineId,
+    /// The redo position of the last base backup that was ended on the way.
+    pub(crate) backup_end: Option<Lsn>,
 }
 
 /// Applies all whole runs from the checkpoint's redo position on. The record at
@@ -70,7 +70,7 @@ pub(crate) fn recover(
             "could not find the checkpoint record at {checkpoint_start} that pg_control names: {reason}"
         )));
     };
-    finish(pool, &mut replayer)?;
+    let backup_end = finish(pool, &mut replayer)?;
     if announced {
         let (end, runs) = (reader.position(), replayer.runs());
         info!(
@@ -78,29 +78,25 @@ pub(crate) fn recover(
             elapsed(started)
         );
     }
-    Ok(Recovered { numbers: replayer.numbers(), end: reader.position(), prev, timeline: replayer.timeline() })
+    Ok(Recovered { numbers: replayer.numbers(), end: reader.position(), prev, backup_end })
 }
 
 fn elapsed(since: Instant) -> f64 {
     since.elapsed().as_secs_f64()
 }
 
-fn finish(pool: &Arc<BufferPool>, replayer: &mut Replayer) -> Result<(), EngineError> {
-    replayer.publish();
+fn finish(pool: &Arc<BufferPool>, replayer: &mut Replayer) -> Result<Option<Lsn>, EngineError> {
     remove_dropped(pool, replayer);
+    let met = replayer.publish();
     match replayer.missing_page() {
         Some(error) => Err(error),
-        None => Ok(()),
+        None => Ok(met.backup_ends.last().copied()),
     }
 }
 
 /// Removes what the log has dropped so far: during crash recovery nobody reads.
 fn remove_dropped(pool: &BufferPool, replayer: &mut Replayer) {
-    if !replayer.has_dropped() {
-        return;
-    }
-    let Met { dropped, .. } = replayer.publish();
-    for (_, tree) in dropped {
+    for (_, tree) in replayer.take_dropped() {
         pool.forget_tree(tree);
         if let Err(error) = pool.files().remove(tree) {
             warn!("could not remove the files of dropped tree {tree}: {error}");

@@ -1,6 +1,7 @@
 //! The engine as a whole, on simulated disks.
 
 mod crash;
+mod lifecycle;
 mod model;
 mod replay;
 mod threads;
@@ -110,7 +111,8 @@ fn open(disk: &SimDisk, dir: &Path, options: EngineOptions) -> Arc<Engine> {
         pool.files().sync_dirty();
         recovered
     });
-    let log_options = LogOptions { segment_size: segment_size(), publish_status: false, ..LogOptions::default() };
+    let log_options =
+        LogOptions { segment_size: segment_size(), publish_status: false, ..LogOptions::default() };
     let start = LogStart {
         system_id: SYSTEM,
         timeline: TimelineId::FIRST,

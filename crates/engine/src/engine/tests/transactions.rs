@@ -169,7 +169,10 @@ fn trees_are_created_loaded_and_dropped_with_their_transaction() {
     drop(engine);
     let engine = open(&disk, dir, EngineOptions::default());
     assert_eq!(rows_now(&engine, loaded).len(), 20_000, "after a restart as well");
-    assert!(matches!(engine.begin(Isolation::ReadCommitted, true).get(tree, b"k"), Err(EngineError::NoTree(_))));
+    assert!(matches!(
+        engine.begin(Isolation::ReadCommitted, true).get(tree, b"k"),
+        Err(EngineError::NoTree(_))
+    ));
     let mut transaction = engine.begin(Isolation::ReadCommitted, false);
     assert!(transaction.create_tree().unwrap() > loaded, "numbers are not used again");
 }

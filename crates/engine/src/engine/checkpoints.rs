@@ -1,0 +1,112 @@
+//! Checkpoints of this engine, and its orderly end.
+
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::Duration;
+
+use wal::Lsn;
+use wal::payload::CheckPoint;
+
+use super::Engine;
+use crate::checkpoint::{Begun, Cause, CheckpointOptions, CheckpointPages, Checkpointer, SyncReport};
+use crate::control::ControlStore;
+use crate::{EngineError, PageId};
+
+/// The engine as its checkpointer sees it: for as long as somebody else has it.
+struct Pages(Weak<Engine>);
+
+impl CheckpointPages for Pages {
+    fn begin(&self) -> Begun {
+        self.0.upgrade().map_or(Begun::Nothing, |engine| engine.begin_checkpoint())
+    }
+
+    fn write_back(&self, page: PageId) -> Result<(), EngineError> {
+        match self.0.upgrade() {
+            Some(engine) => engine.pool.write_back(page),
+            None => Err(EngineError::Directory("the engine is gone".to_owned())),
+        }
+    }
+
+    fn sync(&self) -> SyncReport {
+        let began = std::time::Instant::now();
+        if let Some(engine) = self.0.upgrade() {
+            engine.remove_dropped();
+            engine.pool.files().sync_dirty();
+        }
+        SyncReport { files: 0, longest: Duration::ZERO, total: began.elapsed() }
+    }
+
+    fn capacity(&self) -> usize {
+        self.0.upgrade().map_or(0, |engine| engine.pool.stats().capacity)
+    }
+
+    fn oldest_needed(&self) -> Option<Lsn> {
+        let engine = self.0.upgrade()?;
+        let oldest = engine.oldest_needed.get()?;
+        oldest()
+    }
+}
+
+impl Engine {
+    /// Makes a checkpoint now and waits for it; on a standby a restartpoint, if a checkpoint was replayed since the last.
+    pub fn checkpoint(&self, cause: Cause) -> Result<(), EngineError> {
+        match self.checkpointer.get() {
+            Some(checkpointer) => checkpointer.request(cause),
+            None => Ok(()),
+        }
+    }
+
+    /// The orderly end: a last checkpoint, after which nothing may be written. Transactions have ended before.
+    pub fn shutdown(&self) -> Result<(), EngineError> {
+        match self.checkpointer.get() {
+            Some(checkpointer) => checkpointer.shutdown(),
+            None => Ok(()),
+        }
+    }
+
+    /// Sets who tells the oldest position of the log that somebody besides recovery needs: the replication slots. Once.
+    pub fn set_oldest_needed(&self, oldest: impl Fn() -> Option<Lsn> + Send + Sync + 'static) {
+        let _ = self.oldest_needed.set(Box::new(oldest));
+    }
+
+    pub(crate) fn start_checkpointer(
+        self: &Arc<Self>,
+        control: Arc<ControlStore>,
+    ) -> Result<(), EngineError> {
+        let options = &self.options;
+        let options = CheckpointOptions {
+            timeout: options.checkpoint_timeout,
+            completion_target: options.checkpoint_completion_target,
+            max_wal_size: options.max_wal_size,
+            min_wal_size: options.min_wal_size,
+            wal_keep_size: options.wal_keep_size,
+            full_page_writes: options.full_page_writes,
+            log: options.log_checkpoints,
+        };
+        let pages = Arc::new(Pages(Arc::downgrade(self)));
+        let checkpointer = Checkpointer::start(Arc::clone(&self.log), control, pages, options)?;
+        let _ = self.checkpointer.set(checkpointer);
+        Ok(())
+    }
+
+    fn begin_checkpoint(&self) -> Begun {
+        let writer = self.writer();
+        if self.is_read_only() {
+            let restart = self.restart.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let Some((record, checkpoint)) = restart else { return Begun::Nothing };
+            let applied = self.applied();
+            return Begun::Restartpoint { record, checkpoint, applied, pages: self.pool.begin_checkpoint() };
+        }
+        let mut appender = self.log.appender();
+        let redo = appender.set_redo();
+        let pages = self.pool.begin_checkpoint();
+        let (next_xid, next_oid) = (writer.numbers.next_xid(), writer.numbers.logged_tree());
+        drop(appender);
+        Begun::Checkpoint { redo, pages, next_xid, next_oid }
+    }
+
+    /// A standby has replayed the checkpoint record that starts at `record`, and published all before it: a restartpoint
+    /// can be made of it.
+    pub(crate) fn set_restart(&self, record: Lsn, checkpoint: CheckPoint) {
+        *self.restart.lock().unwrap_or_else(PoisonError::into_inner) = Some((record, checkpoint));
+    }
+}

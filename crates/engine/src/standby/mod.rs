@@ -1,0 +1,256 @@
+//! A hot standby: an engine whose pages follow somebody else's log.
+//!
+//! Whoever receives WAL writes it to `pg_wal` and syncs it, and then calls [`Standby::replay_to`]; what was replayed is
+//! seen by new snapshots at once, a whole batch of transactions at a time. Restartpoints bound what a restart has to
+//! replay again. [`Standby::promote`] ends the following: a new timeline begins, and the engine takes writes.
+//!
+//! Until the pages are consistent (the end of the base backup it began with, or everything that it had replayed before
+//! a crash) nothing may be read: [`Standby::is_consistent`] tells.
+
+mod promote;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use disk::Disk;
+use tracing::info;
+use wal::payload::RecordTime;
+use wal::{Lsn, TimelineId};
+
+use crate::buffer::WalBeforeData;
+use crate::control::ClusterState;
+use crate::engine::{Directory, Parts};
+use crate::log::{Log, LogStart};
+use crate::replay::{LogReader, Met, Progress, Replayer};
+use crate::{Engine, EngineError, EngineOptions};
+
+/// A standby over a data directory.
+pub struct Standby {
+    engine: Arc<Engine>,
+    driver: Mutex<Driver>,
+    consistent: AtomicBool,
+    /// When the last transaction replayed was committed, in microseconds; `i64::MIN` if none was.
+    committed_at: AtomicI64,
+    /// The timeline replayed last, as a number; the driver's, for those who only look.
+    promoted: OnceLock<TimelineId>,
+}
+
+/// What replays: one caller at a time.
+struct Driver {
+    directory: Directory,
+    reader: LogReader,
+    replayer: Replayer,
+    /// Where the pages are consistent, as far as the control file knows it.
+    consistent_at: Lsn,
+    /// The redo position of the last checkpoint replayed, or of the one that replay began with.
+    redo: Lsn,
+}
+
+impl fmt::Debug for Standby {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Standby")
+            .field("replayed", &self.replayed())
+            .field("consistent", &self.is_consistent())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Standby {
+    /// Opens the data directory `dir` as a standby's, and replays what its `pg_wal` holds of the newest timeline.
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path, options: EngineOptions) -> Result<Arc<Self>, EngineError> {
+        let directory = Directory::open(disk, dir)?;
+        let control = directory.control.get();
+        directory.sync_log()?;
+        let source = directory.source(directory.newest_timeline()?)?;
+        let start = LogStart {
+            system_id: control.system_id,
+            timeline: source.history.timeline(),
+            timeline_start: Lsn::INVALID,
+            position: directory.checkpoint.redo,
+            prev: Lsn::INVALID,
+            clean: true,
+            aborted: None,
+        };
+        let log_options = directory.log_options(&options);
+        let log = Log::follow(Arc::clone(&directory.disk), &directory.wal_path(), log_options, start)?;
+        let log = Arc::new(log);
+        log.set_initial_redo(directory.checkpoint.redo);
+        let pool = directory.pool(Arc::clone(&log) as Arc<dyn WalBeforeData>, &options);
+        let replayer = Replayer::new(Arc::clone(&pool), source.clone(), &directory.checkpoint);
+        // What an orderly or crashed leader left is consistent where its log ends at the earliest, and so is what a standby
+        // had replayed; for a backup its label decides.
+        let consistent_at = match &directory.label {
+            Some(label) if !label.from_standby => Lsn::MAX,
+            _ => control.min_recovery_point.max(directory.checkpoint_start),
+        };
+        directory.control.update(|control| control.state = ClusterState::ArchiveRecovery);
+        let numbers = replayer.numbers();
+        let engine =
+            Engine::assemble(Parts { options, pool, log, numbers, applied: Lsn::INVALID, read_only: true });
+        engine.start_checkpointer(Arc::clone(&directory.control))?;
+        let reader = LogReader::new(source, directory.checkpoint.redo);
+        let redo = directory.checkpoint.redo;
+        info!("redo starts at {redo}");
+        let standby = Arc::new(Self {
+            engine,
+            driver: Mutex::new(Driver { directory, reader, replayer, consistent_at, redo }),
+            consistent: AtomicBool::new(false),
+            committed_at: AtomicI64::new(i64::MIN),
+            promoted: OnceLock::new(),
+        });
+        standby.replay(&mut standby.driver(), Lsn::MAX, true)?;
+        Ok(standby)
+    }
+
+    /// The engine, which reads only until the promotion.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// Whether the pages are as of one LSN, so that they can be read. Never becomes false again.
+    pub fn is_consistent(&self) -> bool {
+        self.consistent.load(Ordering::Acquire)
+    }
+
+    /// The end of the last record replayed, or of the last whole transaction: where a receiver goes on, at the latest.
+    pub fn replayed(&self) -> Lsn {
+        self.driver().replayer.end()
+    }
+
+    /// Up to where `pg_wal` holds valid records, whole transactions or not, as far as replay has looked.
+    pub fn read_to(&self) -> Lsn {
+        self.driver().reader.position()
+    }
+
+    /// The timeline of what was replayed last.
+    pub fn timeline(&self) -> TimelineId {
+        self.driver().replayer.timeline()
+    }
+
+    /// When the last transaction that was replayed committed, by the leader's clock.
+    pub fn last_commit(&self) -> Option<RecordTime> {
+        Some(self.committed_at.load(Ordering::Relaxed)).filter(|&at| at != i64::MIN).map(RecordTime::new)
+    }
+
+    /// Replays what `pg_wal` holds up to `durable`, which its receiver has synced. Returns up to where it is replayed.
+    pub fn replay_to(&self, durable: Lsn) -> Result<Lsn, EngineError> {
+        let mut driver = self.driver();
+        self.replay(&mut driver, durable, false)?;
+        Ok(driver.replayer.end())
+    }
+
+    /// The leader has begun a newer timeline, whose history file is in `pg_wal`: replay follows it.
+    pub fn follow_newest_timeline(&self) -> Result<TimelineId, EngineError> {
+        let mut driver = self.driver();
+        let newest = driver.directory.newest_timeline()?;
+        let source = driver.directory.source(newest)?;
+        let (now, at) = (driver.replayer.timeline(), driver.reader.position());
+        let left = source.history.switch_point_of(now);
+        if newest != now && left.is_none_or(|left| left < at) {
+            return Err(EngineError::Directory(format!(
+                "timeline {newest} forked off timeline {now} before the current recovery point {at}"
+            )));
+        }
+        driver.reader.set_history(source.history.clone());
+        driver.replayer.set_source(source);
+        Ok(newest)
+    }
+
+    /// Makes a last restartpoint. Nothing may be replayed afterwards.
+    pub fn shutdown(&self) -> Result<(), EngineError> {
+        self.engine.shutdown()
+    }
+
+    fn driver(&self) -> MutexGuard<'_, Driver> {
+        self.driver.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replays up to `limit`. At the start all there is is durable, since it was synced.
+    fn replay(&self, driver: &mut Driver, limit: Lsn, at_start: bool) -> Result<(), EngineError> {
+        if self.promoted.get().is_some() {
+            return Ok(());
+        }
+        let log = self.engine.log();
+        if !at_start {
+            log.advance(limit, driver.reader.source().history.timeline_at(limit));
+        }
+        loop {
+            let Driver { reader, replayer, .. } = &mut *driver;
+            let timeline = reader.source().history.timeline();
+            let progress = reader.read(limit, |record| {
+                if at_start {
+                    log.advance(record.end, timeline);
+                }
+                replayer.apply(record)
+            })?;
+            let met = driver.replayer.publish();
+            self.act_on(driver, met)?;
+            // At the start pages in the files may be as new as the last record here: only then they are as of one LSN.
+            let ended = matches!(progress, Progress::End(_));
+            if ended || !at_start {
+                self.check_consistency(driver)?;
+            }
+            if ended {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Shows what was replayed, and does what it asks for.
+    fn act_on(&self, driver: &mut Driver, met: Met) -> Result<(), EngineError> {
+        if let Some(time) = met.committed_at {
+            self.committed_at.store(time.as_micros(), Ordering::Relaxed);
+        }
+        for (end, tree) in met.dropped {
+            self.engine.dropped.add(end, &[tree]);
+        }
+        if let Some((record, checkpoint)) = met.checkpoint {
+            driver.redo = checkpoint.redo;
+            self.engine.set_restart(record, checkpoint);
+        }
+        let backup_ended = driver.directory.label.is_some_and(|label| met.backup_ends.contains(&label.redo));
+        if backup_ended {
+            driver.consistent_at = met.end;
+        }
+        if self.is_consistent() {
+            self.engine.show_replayed(met.end);
+        }
+        self.engine.remove_dropped();
+        Ok(())
+    }
+
+    /// Opens the standby for reads if its pages are as of one LSN now.
+    fn check_consistency(&self, driver: &mut Driver) -> Result<(), EngineError> {
+        let end = driver.replayer.end();
+        // The end of what was read is enough: the position to reach may be in the middle of a run.
+        if self.is_consistent() || driver.reader.position() < driver.consistent_at || !end.is_valid() {
+            return Ok(());
+        }
+        if let Some(error) = driver.replayer.missing_page() {
+            return Err(error);
+        }
+        info!("consistent recovery state reached at {end}");
+        self.become_consistent(driver, end)
+    }
+
+    fn become_consistent(&self, driver: &mut Driver, end: Lsn) -> Result<(), EngineError> {
+        if driver.directory.label.is_some() {
+            // Without its label the directory would begin where the control file says: let that be where the label says.
+            let (checkpoint, record) = (driver.directory.checkpoint, driver.directory.checkpoint_start);
+            let timeline = driver.replayer.timeline();
+            driver.directory.control.update(|control| {
+                control.checkpoint = record;
+                control.checkpoint_copy.redo = checkpoint.redo;
+                control.checkpoint_copy.timeline = checkpoint.timeline;
+                control.min_recovery_point = end;
+                control.min_recovery_timeline = timeline;
+            });
+            driver.directory.retire_label()?;
+        }
+        self.engine.show_replayed(end);
+        self.consistent.store(true, Ordering::Release);
+        Ok(())
+    }
+}
