@@ -30,15 +30,15 @@ pub(super) struct Superseded {
     queue: VecDeque<(Lsn, PageId)>,
     /// Older versions that there may be.
     limit: usize,
-    /// How many it takes before memory is bounded by cancelling: `limit`, or more if the last attempt achieved nothing.
-    act_above: usize,
+    /// Beyond the limit with no snapshot to cancel: how many it takes before all pages are looked at again.
+    sweep_above: usize,
     /// Pages to be dropped once no shard is locked.
     pub(super) freed: Vec<Arc<Page>>,
 }
 
 impl Superseded {
     pub(super) fn new(limit: usize) -> Self {
-        Self { queue: VecDeque::new(), limit, act_above: limit, freed: Vec::new() }
+        Self { queue: VecDeque::new(), limit, sweep_above: limit, freed: Vec::new() }
     }
 
     pub(super) fn push(&mut self, lsn: Lsn, id: PageId) {
@@ -77,10 +77,8 @@ impl BufferPool {
     pub(super) fn trim_after_publish(&self, superseded: &mut Superseded, oldest: Lsn, published: usize) {
         self.work_off(superseded, oldest, WORK_OFF * published);
         let versions = self.versions.load(Ordering::Relaxed);
-        if versions > superseded.act_above {
+        if versions > superseded.limit {
             self.bound_versions(superseded);
-        } else if versions <= superseded.limit {
-            superseded.act_above = superseded.limit;
         }
         if superseded.queue.len() > 4 * versions + SLACK {
             self.sweep(superseded, None);
@@ -110,9 +108,16 @@ impl BufferPool {
         let target = superseded.limit - superseded.limit / 8;
         let versions = || self.versions.load(Ordering::Relaxed);
         self.work_off(superseded, self.snapshots.oldest(), usize::MAX);
-        if versions() > target {
-            self.sweep(superseded, Some(&self.snapshots.needed()));
+        if versions() <= target {
+            return;
         }
+        // Looking at every page is worth it if there is a snapshot to be saved by it, or if much has gathered since the
+        // last look.
+        let can_cancel = self.snapshots.oldest() < self.snapshots.current();
+        if !can_cancel && versions() <= superseded.sweep_above {
+            return;
+        }
+        self.sweep(superseded, Some(&self.snapshots.needed()));
         while versions() > target {
             let Some(cancelled) = self.snapshots.cancel_oldest() else { break };
             self.cancelled.fetch_add(1, Ordering::Relaxed);
@@ -122,7 +127,7 @@ impl BufferPool {
             self.work_off(superseded, self.snapshots.oldest(), usize::MAX);
         }
         let left = versions();
-        superseded.act_above = superseded.limit.max(left + left / 8);
+        superseded.sweep_above = left + left / 8;
     }
 
     /// Forgets the entries that have nothing behind them, after pruning the pages of all of them if `needed` is given.
