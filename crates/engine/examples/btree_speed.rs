@@ -59,7 +59,7 @@ fn measure(what: &str, operations: u32, mut operation: impl FnMut(u32) -> Result
 /// The `number`th of `count` keys in an order without pattern.
 fn shuffled(number: u32, count: u32) -> u64 {
     let hash = u64::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    (hash >> 32) * u64::from(count) >> 32
+    ((hash >> 32) * u64::from(count)) >> 32
 }
 
 fn main() {

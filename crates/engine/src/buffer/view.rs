@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use wal::Lsn;
+
 use super::BufferPool;
 use crate::page::Page;
 use crate::page_access::PageReader;
@@ -31,6 +33,10 @@ pub const fn latest_view(pool: &BufferPool) -> LatestView<'_> {
 impl PageReader for SnapshotView<'_> {
     fn page(&self, id: PageId) -> Result<Arc<Page>, EngineError> {
         self.pool.get_at(id, self.snapshot)
+    }
+
+    fn as_of(&self) -> Option<Lsn> {
+        Some(self.snapshot.lsn())
     }
 }
 

@@ -29,6 +29,13 @@ impl PageReader for View<'_> {
             Self::Own(pool) => pool.latest(id),
         }
     }
+
+    fn as_of(&self) -> Option<Lsn> {
+        match self {
+            Self::Snapshot(_, snapshot) => Some(snapshot.lsn()),
+            Self::Own(_) => None,
+        }
+    }
 }
 
 /// The latest pages, noting the newest change to any of those read.
