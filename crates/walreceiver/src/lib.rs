@@ -2,6 +2,7 @@
 //!
 //! - [`receive`]: what the `walreceiver` command does, connection after connection;
 //! - [`status`], [`verify`], [`fetch`]: what an archive's owner asks of it;
+//! - [`standby`]: the receiver of a server that replays what arrives;
 //! - [`sink`] and [`stream`]: WAL streamed in the background from one position to another, for a base backup.
 
 mod archive;
@@ -12,6 +13,7 @@ mod generated;
 pub mod receive;
 pub mod sink;
 pub mod slot;
+pub mod standby;
 pub mod status;
 pub mod stream;
 pub mod verify;

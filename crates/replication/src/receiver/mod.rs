@@ -35,6 +35,8 @@ pub enum FlushReports {
 pub struct ReceiverConfig {
     /// The first byte that the server will send.
     pub start: Lsn,
+    /// What was replayed before this stream began; `None` where nothing is replayed.
+    pub already_applied: Option<Lsn>,
     /// What was durable before this stream began; reported as it is until this stream makes more durable.
     pub already_durable: Lsn,
     /// When to report what is durable.
@@ -97,6 +99,8 @@ pub struct ReceiverMachine {
     /// After the last byte known to be durable; moved by [`Self::flushed`], never ahead of `written` once this stream
     /// has moved it.
     flushed: Lsn,
+    /// The end of what was replayed; moved by [`Self::applied`]. `None` where nothing is replayed.
+    applied: Option<Lsn>,
     /// The server's end of WAL, by its latest message; may be behind `received`, for messages cross.
     server_end: Lsn,
     /// `written` when the last [`ReceiverAction::Sync`] was given out.
@@ -118,6 +122,7 @@ impl ReceiverMachine {
             received: config.start,
             written: config.start,
             flushed: config.already_durable,
+            applied: config.already_applied,
             server_end: Lsn::INVALID,
             sync_asked: config.start,
             report_next_flush: false,
@@ -183,6 +188,15 @@ impl ReceiverMachine {
             }
             FlushReports::AtOnce => true,
         };
+    }
+
+    /// Everything before `position` has been replayed. The server hears of it at once when replay has caught up with what
+    /// is durable, which a commit may be waiting for, and with the next status otherwise.
+    pub fn applied(&mut self, position: Lsn) {
+        if self.applied.is_some_and(|before| position > before) {
+            self.applied = Some(position);
+            self.status_due |= position >= self.flushed && self.config.flush_reports == FlushReports::AtOnce;
+        }
     }
 
     /// The stream is to end in good order: everything received is made durable and reported first.
@@ -294,7 +308,7 @@ impl ReceiverMachine {
         StandbyStatus {
             write: self.written,
             flush: if self.reports_flush() { self.flushed } else { Lsn::INVALID },
-            apply: Lsn::INVALID,
+            apply: self.applied.unwrap_or(Lsn::INVALID),
             time: PgTimestamp::default(),
             reply_requested,
         }

@@ -12,6 +12,7 @@ fn at(bytes: u64) -> Lsn {
 
 fn config(flush_reports: FlushReports) -> ReceiverConfig {
     ReceiverConfig {
+        already_applied: None,
         start: START,
         already_durable: START,
         flush_reports,
@@ -249,4 +250,22 @@ proptest! {
         run.actions();
         prop_assert!(run.machine.has_ended());
     }
+}
+
+#[test]
+fn a_synchronous_standby_tells_at_once_when_replay_has_caught_up_with_what_is_durable() {
+    let now = Instant::now();
+    let start = at(0);
+    let config = ReceiverConfig { already_applied: Some(start), ..config(FlushReports::AtOnce) };
+    let mut machine = ReceiverMachine::new(config, now);
+    while machine.poll(now).is_some() {}
+    machine.wal(start, 100, at(100), now).unwrap();
+    machine.flushed(at(100));
+    assert!(machine.status_due(now).is_some());
+    machine.applied(at(60));
+    assert_eq!(machine.status_due(now), None, "the next status tells");
+    machine.applied(at(100));
+    assert_eq!(machine.status_due(now).map(|status| status.apply), Some(at(100)));
+    machine.applied(at(40));
+    assert_eq!(machine.status_due(now), None, "never backwards");
 }

@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use wal::{Lsn, TimelineId};
 
 pub(crate) use pipeline::{Chunk, Pipeline};
-pub(crate) use segment_files::SegmentFiles;
+pub(crate) use segment_files::{Naming, SegmentFiles};
 pub(crate) use syncer::{SyncMode, Syncer};
 pub(crate) use writer::ArchiveWriter;
 

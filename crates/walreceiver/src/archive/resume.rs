@@ -4,8 +4,7 @@ use disk::OpenMode;
 use replication::waldir::{SegmentReader, StreamingStart, WalDir, WalDirError};
 use wal::{Expectations, Lsn, SegmentSize, SystemId, TimelineHistory, TimelineId, Validator};
 
-use super::ArchiveError;
-use super::segment_files::sync_dir;
+use super::{ArchiveError, Naming, SegmentFiles};
 
 const CHUNK: usize = 1 << 20;
 
@@ -81,6 +80,7 @@ pub(crate) fn prove(
     system_id: SystemId,
     size: SegmentSize,
     sync: bool,
+    naming: Naming,
 ) -> Result<ResumePoint, ResumeError> {
     let expect = Expectations { system_id: Some(system_id), ..Expectations::new(size, history.clone()) };
     let mut reader = SegmentReader::new(dir.clone(), size, history.clone());
@@ -100,8 +100,15 @@ pub(crate) fn prove(
         }
     };
     // The unfinished segment's own file, even where an ancestor has the same bytes: that one will be compared with.
-    let partial = size.segment_of(start.lsn).file_name(start.timeline, size) + ".partial";
-    let partial_is_there = dir.disk().exists(&dir.path().join(partial)).unwrap_or(false);
+    let files = SegmentFiles {
+        disk: std::sync::Arc::clone(dir.disk()),
+        dir: dir.path().to_owned(),
+        timeline: start.timeline,
+        size,
+        naming,
+    };
+    let partial = files.partial_path(size.segment_of(start.lsn));
+    let partial_is_there = dir.disk().exists(&partial).unwrap_or(false);
     let proven = match validate_segment(&mut reader, validator.clone(), |_| start.timeline) {
         _ if !partial_is_there => start.lsn,
         Ok(validator) => validator.record_end(),
@@ -114,7 +121,7 @@ pub(crate) fn prove(
     };
     let proven = proven.max(start.lsn);
     if sync {
-        make_durable(dir, start, size)?;
+        make_durable(&files, start)?;
     }
     Ok(ResumePoint { start, proven, validator })
 }
@@ -162,19 +169,15 @@ fn validate_segment(
 
 /// Syncs the last finished and the unfinished segment and the directory: their writer may have been killed, or told
 /// not to sync, in between.
-fn make_durable(dir: &WalDir, start: StreamingStart, size: SegmentSize) -> Result<(), ArchiveError> {
-    let segment = size.segment_of(start.lsn);
-    let last = segment.as_u64().saturating_sub(1);
-    let names = [
-        wal::SegmentNo::new(last).file_name(start.timeline, size),
-        format!("{}.partial", segment.file_name(start.timeline, size)),
-    ];
-    for path in names.map(|name| dir.path().join(name)) {
-        match dir.disk().open(&path, OpenMode::ReadWrite) {
+fn make_durable(files: &SegmentFiles, start: StreamingStart) -> Result<(), ArchiveError> {
+    let segment = files.size.segment_of(start.lsn);
+    let last = wal::SegmentNo::new(segment.as_u64().saturating_sub(1));
+    for path in [files.finished_path(last), files.partial_path(segment)] {
+        match files.disk.open(&path, OpenMode::ReadWrite) {
             Ok(file) => file.sync_data().map_err(ArchiveError::on("fsync", &path))?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(ArchiveError::on("open", &path)(error)),
         }
     }
-    sync_dir(&**dir.disk(), dir.path())
+    files.sync_dir()
 }

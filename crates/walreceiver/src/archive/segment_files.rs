@@ -8,6 +8,15 @@ use wal::{SegmentNo, SegmentSize, TimelineId};
 
 use super::ArchiveError;
 
+/// What an unfinished segment is called.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Naming {
+    /// `NAME.partial`: in an archive a name promises a whole segment.
+    Partial,
+    /// As a finished one: in a server's `pg_wal`, where a segment may exist already and is gone on with.
+    Final,
+}
+
 /// The segments of one timeline in one directory.
 #[derive(Clone, Debug)]
 pub(crate) struct SegmentFiles {
@@ -15,6 +24,7 @@ pub(crate) struct SegmentFiles {
     pub(crate) dir: PathBuf,
     pub(crate) timeline: TimelineId,
     pub(crate) size: SegmentSize,
+    pub(crate) naming: Naming,
 }
 
 /// An unfinished segment's file, open for writing.
@@ -32,17 +42,22 @@ impl SegmentFiles {
     }
 
     pub(crate) fn partial_path(&self, segment: SegmentNo) -> PathBuf {
+        if self.naming == Naming::Final {
+            return self.finished_path(segment);
+        }
         self.dir.join(format!("{}.partial", segment.file_name(self.timeline, self.size)))
     }
 
-    /// Opens `segment`'s `.partial` file as it is, or makes one; either way it is a whole segment long afterwards, its
+    /// Opens `segment`'s unfinished file as it is, or makes one; either way it is a whole segment long afterwards, its
     /// space reserved, so that a full disk shows here and not in the middle of a record.
     pub(crate) fn open_partial(&self, segment: SegmentNo) -> Result<PartialFile, ArchiveError> {
         let finished = self.finished_path(segment);
         let whole = u64::from(self.size.bytes());
         match self.disk.metadata(&finished) {
             // A file of another length is no segment; it goes when this one gets its name.
-            Ok(found) if found.len == whole => return Err(ArchiveError::Finished(finished)),
+            Ok(found) if found.len == whole && self.naming == Naming::Partial => {
+                return Err(ArchiveError::Finished(finished));
+            }
             _ => {}
         }
         let path = self.partial_path(segment);

@@ -102,8 +102,12 @@ impl Syncer {
             if self.mode != SyncMode::Never {
                 file.sync_data().map_err(ArchiveError::on("fsync", &partial))?;
             }
-            self.files.disk.rename(&partial, &finished).map_err(ArchiveError::on("rename", &partial))?;
-            self.sync_names()?;
+            if partial != finished {
+                self.files.disk.rename(&partial, &finished).map_err(ArchiveError::on("rename", &partial))?;
+                self.sync_names()?;
+            } else if self.unsynced.lock().new_names {
+                self.sync_names()?;
+            }
             let mut state = self.unsynced.lock();
             state.finished.pop_front();
             state.durable = state.durable.max(end);

@@ -20,7 +20,13 @@ fn disk() -> SimDisk {
 }
 
 fn files(disk: &SimDisk) -> SegmentFiles {
-    SegmentFiles { disk: Arc::new(disk.clone()), dir: DIR.into(), timeline: TimelineId::FIRST, size: size() }
+    SegmentFiles {
+        disk: Arc::new(disk.clone()),
+        dir: DIR.into(),
+        timeline: TimelineId::FIRST,
+        size: size(),
+        naming: Naming::Partial,
+    }
 }
 
 fn archive(disk: &SimDisk, proven: Lsn) -> (ArchiveWriter, Syncer) {
@@ -31,7 +37,7 @@ fn prove(disk: &SimDisk) -> resume::ResumePoint {
     let dir = WalDir::new(DIR, Arc::new(disk.clone()));
     let found = dir.streaming_start(size()).unwrap().0;
     let start = found.unwrap_or(StreamingStart { timeline: TimelineId::FIRST, lsn: start() });
-    resume::prove(&dir, start, &TimelineHistory::root(), SYSTEM, size(), true).unwrap()
+    resume::prove(&dir, start, &TimelineHistory::root(), SYSTEM, size(), true, Naming::Partial).unwrap()
 }
 
 /// The archive's bytes from `start()` on, over its segments, as long as there are any.
@@ -224,7 +230,8 @@ fn a_directory_of_another_system_or_segment_size_is_refused() {
     let dir = WalDir::new(DIR, Arc::new(disk.clone()));
     let at = StreamingStart { timeline: TimelineId::FIRST, lsn: start().saturating_add(1 << 20) };
     let other = SystemId::new(78);
-    let refused = resume::prove(&dir, at, &TimelineHistory::root(), other, size(), true).unwrap_err();
+    let refused =
+        resume::prove(&dir, at, &TimelineHistory::root(), other, size(), true, Naming::Partial).unwrap_err();
     assert!(
         refused.to_string().contains("holds WAL of the system 77, but the server is system 78"),
         "{refused}"

@@ -7,38 +7,67 @@ use replication::client::StatusSender;
 use replication::receiver::ReceiverMachine;
 use replication::stream::{PgTimestamp, StandbyStatus};
 use tokio::sync::Notify;
-use wal::Lsn;
+use wal::{Lsn, TimelineId};
 
 use super::publisher::{PublishedTimeline, Publisher};
 use crate::archive::Observer;
 
+/// Hears how far WAL that arrives is durable.
+pub trait DurableListener: Send + Sync + 'static {
+    /// Everything on `timeline` before `position` is durable. Called by whatever thread made it so; must be quick.
+    fn durable(&self, timeline: TimelineId, position: Lsn);
+}
+
 /// Joins one stream's archive to its server and to the host: what became durable is acknowledged first, then published.
-pub(super) struct Acknowledger {
+pub(crate) struct Acknowledger {
     machine: Mutex<ReceiverMachine>,
     sender: StatusSender,
     publisher: std::sync::Arc<Publisher>,
     timeline: PublishedTimeline,
+    /// Hears of what is durable after everybody else.
+    listener: Option<std::sync::Arc<dyn DurableListener>>,
     /// Calls the receiving task back to poll the machine, or to find out what failed.
-    pub(super) wake: Notify,
+    pub(crate) wake: Notify,
 }
 
 impl Acknowledger {
-    pub(super) fn new(
+    pub(crate) fn new(
         machine: ReceiverMachine,
         sender: StatusSender,
         publisher: std::sync::Arc<Publisher>,
         timeline: PublishedTimeline,
     ) -> Self {
-        Self { machine: Mutex::new(machine), sender, publisher, timeline, wake: Notify::new() }
+        Self {
+            machine: Mutex::new(machine),
+            sender,
+            publisher,
+            timeline,
+            listener: None,
+            wake: Notify::new(),
+        }
     }
 
-    pub(super) fn machine(&self) -> MutexGuard<'_, ReceiverMachine> {
+    /// Has `listener` hear of what is durable.
+    pub(crate) fn listened_to_by(self, listener: std::sync::Arc<dyn DurableListener>) -> Self {
+        Self { listener: Some(listener), ..self }
+    }
+
+    /// Everything before `position` has been replayed.
+    pub(crate) fn applied(&self, position: Lsn) {
+        let mut machine = self.machine();
+        machine.applied(position);
+        if let Some(status) = machine.status_due(Instant::now()) {
+            self.send(&status); // still locked, so that no older status comes after it
+        }
+    }
+
+    pub(crate) fn machine(&self) -> MutexGuard<'_, ReceiverMachine> {
         // The machine is whole between calls.
         self.machine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends a status. A connection that does not take it is found broken by the receiving task.
-    pub(super) fn send(&self, status: &StandbyStatus) {
+    pub(crate) fn send(&self, status: &StandbyStatus) {
         let status = StandbyStatus { time: PgTimestamp::now(), ..*status };
         if let Err(error) = self.sender.send(&status) {
             tracing::debug!("could not send a status: {error}");
@@ -60,6 +89,9 @@ impl Observer for Acknowledger {
         let finishing = machine.is_finishing();
         drop(machine);
         self.publisher.durable(self.timeline, position);
+        if let Some(listener) = &self.listener {
+            listener.durable(self.timeline.timeline, position);
+        }
         if finishing {
             self.wake.notify_one();
         }

@@ -69,6 +69,14 @@ pub enum ReceiverError {
         /// Who answered at first.
         expected: wal::SystemId,
     },
+    /// The leader's newest timeline is older than ours.
+    #[error("highest timeline {leader} of the primary is behind recovery timeline {ours}")]
+    Behind {
+        /// The leader's.
+        leader: TimelineId,
+        /// Ours.
+        ours: TimelineId,
+    },
     /// The slot does not exist.
     #[error("replication slot \"{0}\" does not exist")]
     NoSuchSlot(String),
@@ -132,7 +140,8 @@ impl ReceiverError {
             | Self::DamagedAcrossSegments { .. }
             | Self::Silent(_)
             | Self::ServerShutdown
-            | Self::NextTimeline { .. } => false,
+            | Self::NextTimeline { .. }
+            | Self::Behind { .. } => false,
             Self::DatabaseSpecific
             | Self::SystemChanged { .. }
             | Self::NoSuchSlot(_)

@@ -13,13 +13,13 @@
 //! validation, but nothing is acknowledged to the server that it has not sent, identical, on this connection: the
 //! unfinished segment is received again and compared.
 
-mod acknowledger;
+pub(crate) mod acknowledger;
 mod backoff;
 mod error;
 mod options;
-mod publisher;
+pub(crate) mod publisher;
 mod session;
-mod timeline_stream;
+pub(crate) mod timeline_stream;
 
 use std::sync::Arc;
 use std::time::Instant;

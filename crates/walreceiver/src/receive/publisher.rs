@@ -7,7 +7,7 @@ use wal::{Lsn, SegmentSize, SystemId, TimelineId};
 
 /// Publishes the receiver's positions. Used from the receiving task and from whichever thread syncs.
 #[derive(Debug)]
-pub(super) struct Publisher {
+pub(crate) struct Publisher {
     writer: StatusWriter,
     /// When the server was last heard, in microseconds since 1970; published with the next change.
     last_byte: AtomicU64,
@@ -17,14 +17,14 @@ pub(super) struct Publisher {
 
 /// One timeline being received.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PublishedTimeline {
-    pub(super) timeline: TimelineId,
+pub(crate) struct PublishedTimeline {
+    pub(crate) timeline: TimelineId,
     /// Where it left its parent; 0/0 for timeline 1.
-    pub(super) start: Lsn,
+    pub(crate) start: Lsn,
 }
 
 impl Publisher {
-    pub(super) fn create(
+    pub(crate) fn create(
         dir: &WalDir,
         system_id: SystemId,
         segment_size: SegmentSize,
@@ -36,7 +36,7 @@ impl Publisher {
 
     /// Streaming starts; the directory is proven up to `proven` on this timeline. A timeline that others already
     /// read stays published until the new one has everything from its start on.
-    pub(super) fn streaming(&self, now: PublishedTimeline, proven: Lsn) {
+    pub(crate) fn streaming(&self, now: PublishedTimeline, proven: Lsn) {
         self.heard(None);
         self.update(|status| {
             status.connected = true;
@@ -48,12 +48,12 @@ impl Publisher {
         self.durable(now, proven);
     }
 
-    pub(super) fn disconnected(&self) {
+    pub(crate) fn disconnected(&self) {
         self.update(|status| status.connected = false);
     }
 
     /// The server was heard, and may have said how far it is.
-    pub(super) fn heard(&self, server_end: Option<Lsn>) {
+    pub(crate) fn heard(&self, server_end: Option<Lsn>) {
         self.last_byte.store(UnixMicros::now().as_u64(), Ordering::Relaxed);
         if let Some(end) = server_end {
             self.server_end.store(end.as_u64(), Ordering::Relaxed);
@@ -61,12 +61,12 @@ impl Publisher {
     }
 
     /// Publishes what [`Self::heard`] noted although no position has changed.
-    pub(super) fn refresh(&self) {
+    pub(crate) fn refresh(&self) {
         self.update(|_| {});
     }
 
     /// Everything on `now` before `position` is durable.
-    pub(super) fn durable(&self, now: PublishedTimeline, position: Lsn) {
+    pub(crate) fn durable(&self, now: PublishedTimeline, position: Lsn) {
         self.update(|status| {
             if status.timeline == now.timeline {
                 if position <= status.flush {
@@ -81,6 +81,16 @@ impl Publisher {
             status.write = position;
             status.last_durable_at = Some(UnixMicros::now());
         });
+    }
+
+    /// Everything before `position` has been replayed.
+    pub(crate) fn applied(&self, position: Lsn) {
+        self.update(|status| status.apply = position.min(status.flush).max(status.apply));
+    }
+
+    /// What is published now.
+    pub(crate) fn current(&self) -> Status {
+        self.writer.current()
     }
 
     fn update(&self, change: impl FnOnce(&mut Status)) {

@@ -16,7 +16,7 @@ use super::publisher::{PublishedTimeline, Publisher};
 use super::timeline_stream::{SILENCE_LIMIT, StreamEnd, TimelineStream};
 use super::{ReceiverError, ReceiverOptions};
 use crate::archive::resume::{self, ResumePoint};
-use crate::archive::{ArchiveError, ArchiveWriter, Observer, Pipeline, SegmentFiles};
+use crate::archive::{ArchiveError, ArchiveWriter, Naming, Observer, Pipeline, SegmentFiles};
 use crate::compress::Compressor;
 
 /// How long a server may take to answer that we want no more.
@@ -69,8 +69,15 @@ impl Session<'_> {
         let mut acknowledged = Lsn::INVALID;
         loop {
             let history = self.history(&mut client, start.timeline).await?;
-            let point =
-                resume::prove(&self.dir, start, &history, self.identity.system_id, size, self.options.sync)?;
+            let point = resume::prove(
+                &self.dir,
+                start,
+                &history,
+                self.identity.system_id,
+                size,
+                self.options.sync,
+                Naming::Partial,
+            )?;
             tracing::info!("starting log streaming at {} (timeline {})", start.lsn, start.timeline);
             let slot = self.options.slot.as_deref();
             let (received, next) = match client.start_physical(slot, start.lsn, start.timeline).await? {
@@ -177,6 +184,7 @@ impl Session<'_> {
         let config = ReceiverConfig {
             start: start.lsn,
             already_durable: acknowledged.max(start.lsn),
+            already_applied: None,
             flush_reports: options.flush_reports(),
             status_interval: Some(options.status_interval).filter(|interval| !interval.is_zero()),
             silence_limit: Some(SILENCE_LIMIT),
@@ -199,6 +207,7 @@ impl Session<'_> {
             dir: self.dir.path().to_owned(),
             timeline: start.timeline,
             size: self.identity.segment_size,
+            naming: Naming::Partial,
         };
         let mode = options.sync_mode();
         let (writer, syncer) = ArchiveWriter::new(files, start.lsn, proven, mode, self.on_finished());
@@ -214,6 +223,7 @@ impl Session<'_> {
             start: start.lsn,
             size: self.identity.segment_size,
             timeline: start.timeline,
+            silence_limit: Some(SILENCE_LIMIT),
         };
         let end = run.run().await?;
         let received = acknowledger.machine().received();

@@ -26,21 +26,23 @@ const WHILE_BLOCKED: Duration = Duration::from_millis(100);
 pub(super) const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 
 /// A stream under way, and everything it feeds.
-pub(super) struct TimelineStream {
-    pub(super) stream: WalStream,
-    pub(super) validator: Validator,
-    pub(super) pipeline: Pipeline,
-    pub(super) acknowledger: Arc<Acknowledger>,
-    pub(super) publisher: Arc<Publisher>,
-    pub(super) compressor: Option<Arc<Compressor>>,
-    pub(super) shutdown: watch::Receiver<bool>,
-    pub(super) start: Lsn,
-    pub(super) size: SegmentSize,
-    pub(super) timeline: wal::TimelineId,
+pub(crate) struct TimelineStream {
+    pub(crate) stream: WalStream,
+    pub(crate) validator: Validator,
+    pub(crate) pipeline: Pipeline,
+    pub(crate) acknowledger: Arc<Acknowledger>,
+    pub(crate) publisher: Arc<Publisher>,
+    pub(crate) compressor: Option<Arc<Compressor>>,
+    pub(crate) shutdown: watch::Receiver<bool>,
+    pub(crate) start: Lsn,
+    pub(crate) size: SegmentSize,
+    pub(crate) timeline: wal::TimelineId,
+    /// What the server may be silent for.
+    pub(crate) silence_limit: Option<Duration>,
 }
 
 /// How a stream ended that nothing was wrong with. Everything received is durable and acknowledged.
-pub(super) enum StreamEnd {
+pub(crate) enum StreamEnd {
     /// We wanted no more: a signal, or the end position.
     Stopped(WalStream),
     /// The server has no more on this timeline.
@@ -62,7 +64,7 @@ enum Next {
 
 impl TimelineStream {
     /// Receives until the stream ends, one way or another. No thread of the pipeline is left afterwards.
-    pub(super) async fn run(mut self) -> Result<StreamEnd, ReceiverError> {
+    pub(crate) async fn run(mut self) -> Result<StreamEnd, ReceiverError> {
         let end = self.receive().await?;
         let received = self.acknowledger.machine().received();
         self.pipeline.close()?;
@@ -164,7 +166,9 @@ impl TimelineStream {
                 ReceiverAction::SendStatus(status) => self.acknowledger.send(&status),
                 ReceiverAction::Sync => self.pipeline.sync_now(),
                 ReceiverAction::EndCopy => return Ok(Next::EndCopy),
-                ReceiverAction::GiveUp => return Err(ReceiverError::Silent(SILENCE_LIMIT.as_secs())),
+                ReceiverAction::GiveUp => {
+                    return Err(ReceiverError::Silent(self.silence_limit.unwrap_or_default().as_secs()));
+                }
             }
         }
         Ok(Next::Go)

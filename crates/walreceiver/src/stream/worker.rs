@@ -195,6 +195,7 @@ impl Worker {
 
     fn config(&self, start: Lsn, has_slot: bool) -> ReceiverConfig {
         ReceiverConfig {
+            already_applied: None,
             start,
             already_durable: start,
             flush_reports: if has_slot { FlushReports::Regularly } else { FlushReports::Never },

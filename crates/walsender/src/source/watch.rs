@@ -142,7 +142,9 @@ impl Watcher {
     fn by_receiver(&mut self, status: Status) -> Result<Option<Serving>, SourceError> {
         let who = (status.writer_pid, status.started_at.map(|at| at.as_u64()));
         let is_new = self.receiver.replace(who) != Some(who);
-        let Some(size) = status.segment_size.filter(|_| status.connected && status.flush.is_valid()) else {
+        // A server knows its own log, whether or not it has a leader to be connected to.
+        let believed = status.flush.is_valid() && (status.connected || self.dir.is_servers()?);
+        let Some(size) = status.segment_size.filter(|_| believed) else {
             let generation = self.generation() + u64::from(is_new);
             let now = self.by_files()?;
             return Ok(now.map(|now| Serving {

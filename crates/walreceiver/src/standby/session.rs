@@ -1,0 +1,214 @@
+//! One connection to the leader. Source: `WalReceiverMain` in `replication/walreceiver.c`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use disk::{Disk, OsDisk, durable_write};
+use replication::client::{Client, Finished, NextTimeline, Replication, StartOutcome, WalStream};
+use replication::conninfo::HostName;
+use replication::receiver::{FlushReports, ReceiverConfig, ReceiverMachine};
+use replication::waldir::{StreamingStart, WalDir};
+use tokio::sync::watch;
+use wal::{TimelineHistory, TimelineId};
+
+use super::status::published;
+use super::{DurableListener, ReceiverState, Shared, StandbyEnd, StandbyOptions, StandbyStart, lock};
+use crate::archive::resume::{self, ResumePoint};
+use crate::archive::{ArchiveError, ArchiveWriter, Naming, Observer, Pipeline, SegmentFiles, SyncMode};
+use crate::receive::ReceiverError;
+use crate::receive::acknowledger::Acknowledger;
+use crate::receive::publisher::Publisher;
+use crate::receive::timeline_stream::{StreamEnd, TimelineStream};
+
+/// How long the leader may take to answer that we want no more.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Everything that a connection works with.
+pub(super) struct Session {
+    pub(super) options: StandbyOptions,
+    pub(super) publisher: Arc<Publisher>,
+    pub(super) listener: Arc<dyn DurableListener>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) stopped: watch::Receiver<bool>,
+}
+
+impl Session {
+    /// Receives until told to stop, or until the timeline ends.
+    pub(super) async fn run(&self, start: StandbyStart) -> Result<StandbyEnd, ReceiverError> {
+        let mut stopped = self.stopped.clone();
+        // Whatever the leader does not answer, we can stop.
+        tokio::select! {
+            outcome = self.begin(&start) => match outcome? {
+                Begun::Ended(end) => Ok(end),
+                Begun::Streaming(stream, point) => self.stream(*stream, *point, &start).await,
+            },
+            _ = stopped.changed() => Ok(StandbyEnd::Stopped),
+        }
+    }
+
+    /// Up to the leader's answer to START_REPLICATION.
+    async fn begin(&self, start: &StandbyStart) -> Result<Begun, ReceiverError> {
+        let options = &self.options;
+        let mut client = Client::connect(&options.conninfo, Replication::Physical).await?;
+        let leader = client.identify_system().await?;
+        if leader.system_id != options.system_id {
+            let (found, expected) = (leader.system_id, options.system_id);
+            return Err(ReceiverError::SystemChanged { found, expected });
+        }
+        let timeline = start.history.timeline();
+        if leader.timeline < timeline {
+            return Err(ReceiverError::Behind { leader: leader.timeline, ours: timeline });
+        }
+        let dir = WalDir::new(&options.dir, Arc::new(OsDisk::new()) as Arc<dyn Disk>);
+        fetch_histories(&mut client, &dir, timeline, leader.timeline).await?;
+        let size = options.segment_size;
+        let from = StreamingStart { timeline, lsn: size.floor(start.position) };
+        let point = resume::prove(&dir, from, &start.history, options.system_id, size, true, Naming::Final)?;
+        match client.start_physical(options.slot.as_deref(), from.lsn, timeline).await? {
+            StartOutcome::TimelineEnded { next, .. } => Ok(Begun::Ended(StandbyEnd::TimelineEnded(next))),
+            StartOutcome::Streaming(stream) => {
+                tracing::info!("started streaming WAL from primary at {} on timeline {timeline}", from.lsn);
+                Ok(Begun::Streaming(Box::new(stream), Box::new(point)))
+            }
+        }
+    }
+
+    async fn stream(
+        &self,
+        stream: WalStream,
+        point: ResumePoint,
+        start: &StandbyStart,
+    ) -> Result<StandbyEnd, ReceiverError> {
+        let (acknowledger, run) = self.prepare(stream, point, start)?;
+        *lock(&self.shared.acknowledger) = Some(acknowledger);
+        let ended = run.run().await?;
+        *lock(&self.shared.acknowledger) = None;
+        match ended {
+            StreamEnd::Stopped(stream) => {
+                // Everything is durable and acknowledged; how the leader takes the farewell changes nothing.
+                if let Ok(Ok(Finished { client, .. })) = tokio::time::timeout(FAREWELL, stream.finish()).await
+                {
+                    client.close().await;
+                }
+                Ok(StandbyEnd::Stopped)
+            }
+            StreamEnd::ServerShutdown => Err(ReceiverError::ServerShutdown),
+            StreamEnd::TimelineEnded { stream, received } => {
+                let Finished { mut client, next } = stream.finish().await?;
+                let Some(next) = next else { return Err(ReceiverError::ServerShutdown) };
+                let after = start.history.timeline();
+                if next.timeline <= after || next.start > received {
+                    let NextTimeline { timeline, start } = next;
+                    return Err(ReceiverError::NextTimeline { timeline, start, after, at: received });
+                }
+                let dir = WalDir::new(&self.options.dir, Arc::new(OsDisk::new()) as Arc<dyn Disk>);
+                fetch_histories(&mut client, &dir, after, next.timeline).await?;
+                tracing::info!(
+                    "replication terminated by primary server: end of WAL reached on timeline {after} at {received}"
+                );
+                Ok(StandbyEnd::TimelineEnded(next))
+            }
+        }
+    }
+
+    fn prepare(
+        &self,
+        stream: WalStream,
+        point: ResumePoint,
+        start: &StandbyStart,
+    ) -> Result<(Arc<Acknowledger>, TimelineStream), ReceiverError> {
+        let options = &self.options;
+        let ResumePoint { start: from, proven, validator } = point;
+        let config = ReceiverConfig {
+            start: from.lsn,
+            already_durable: start.position.max(from.lsn),
+            already_applied: Some(start.position),
+            flush_reports: FlushReports::AtOnce,
+            status_interval: options.status_interval,
+            silence_limit: options.timeout,
+            end_position: None,
+        };
+        self.publisher.streaming(published(&start.history), start.position);
+        *lock(&self.shared.state) = ReceiverState {
+            streaming: true,
+            start: from.lsn,
+            start_timeline: from.timeline.as_u32(),
+            ..self.leader()
+        };
+        let acknowledger = Acknowledger::new(
+            ReceiverMachine::new(config, Instant::now()),
+            stream.status_sender(),
+            Arc::clone(&self.publisher),
+            published(&start.history),
+        );
+        let acknowledger = Arc::new(acknowledger.listened_to_by(Arc::clone(&self.listener)));
+        let files = SegmentFiles {
+            disk: Arc::new(OsDisk::new()),
+            dir: options.dir.clone(),
+            timeline: from.timeline,
+            size: options.segment_size,
+            naming: Naming::Final,
+        };
+        let mode = SyncMode::AtOnce;
+        let (writer, syncer) = ArchiveWriter::new(files, from.lsn, proven, mode, Arc::new(|_| {}));
+        let observer = Arc::clone(&acknowledger) as Arc<dyn Observer>;
+        let run = TimelineStream {
+            stream,
+            validator,
+            pipeline: Pipeline::start(writer, syncer, mode, observer)?,
+            acknowledger: Arc::clone(&acknowledger),
+            publisher: Arc::clone(&self.publisher),
+            compressor: None,
+            shutdown: self.stopped.clone(),
+            start: from.lsn,
+            size: options.segment_size,
+            timeline: from.timeline,
+            silence_limit: options.timeout,
+        };
+        Ok((acknowledger, run))
+    }
+
+    /// The first host, which is the only one unless several were named.
+    fn leader(&self) -> ReceiverState {
+        let host = self.options.conninfo.hosts.first();
+        ReceiverState {
+            host: host.map(|host| name(&host.name)).unwrap_or_default(),
+            port: host.map_or(0, |host| host.port),
+            ..ReceiverState::default()
+        }
+    }
+}
+
+fn name(host: &HostName) -> String {
+    match host {
+        HostName::Tcp(name) => name.clone(),
+        HostName::Unix(directory) => directory.display().to_string(),
+    }
+}
+
+/// What START_REPLICATION came to.
+enum Begun {
+    Streaming(Box<WalStream>, Box<ResumePoint>),
+    Ended(StandbyEnd),
+}
+
+/// Puts the history files of the timelines after `first` up to `last` into the directory, as far as they are not there
+/// (`WalRcvFetchTimeLineHistoryFiles`).
+async fn fetch_histories(
+    client: &mut Client,
+    dir: &WalDir,
+    first: TimelineId,
+    last: TimelineId,
+) -> Result<(), ReceiverError> {
+    for timeline in (first.as_u32()..=last.as_u32()).map(TimelineId::new) {
+        if timeline == TimelineId::FIRST || dir.history_bytes(timeline)?.is_some() {
+            continue;
+        }
+        tracing::info!("fetching timeline history file for timeline {timeline} from primary server");
+        let (_, content) = client.timeline_history(timeline).await?;
+        TimelineHistory::parse(timeline, &content)?;
+        let path = dir.path().join(timeline.history_file_name());
+        durable_write(&**dir.disk(), &path, &content).map_err(ArchiveError::on("write", &path))?;
+    }
+    Ok(())
+}
