@@ -4,6 +4,7 @@
 //! configured, and how it is shown, is in [`config`].
 
 pub mod config;
+pub mod process;
 pub mod protocol;
 pub mod server;
 pub mod session;

@@ -110,3 +110,33 @@ impl Pool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_buffer_grows_with_what_arrives_and_is_given_back_when_it_is_empty() {
+        let (mut client, server) = UnixStream::pair().unwrap();
+        server.set_nonblocking(true).unwrap();
+        let socket = OwnedFd::from(server);
+        let (mut input, mut pool) = (Input::default(), Pool::default());
+        assert_eq!(input.receive(&socket, &mut pool, 0), Received::Nothing);
+        client.write_all(&[7; 100]).unwrap();
+        // A gibibyte is claimed, a hundred bytes are there.
+        assert_eq!(input.receive(&socket, &mut pool, 1 << 30), Received::Some { more: false });
+        assert!(input.bytes.capacity() <= AHEAD + 2 * CHUNK);
+        input.relax(&mut pool);
+        assert_eq!(input.pending(), [7; 100]);
+        input.consume(40);
+        assert_eq!(input.pending(), [7; 60]);
+        input.consume(60);
+        input.relax(&mut pool);
+        assert_eq!((input.bytes.capacity(), input.is_empty()), (0, true));
+        drop(client);
+        assert_eq!(input.receive(&socket, &mut pool, 0), Received::End);
+    }
+}

@@ -123,6 +123,11 @@ impl<D: Database> Server<D> {
         self.acceptor.listeners().unix_socket_directory()
     }
 
+    /// Accepts nobody any more and removes the Unix sockets, and leaves the sessions to the end of the process.
+    pub fn abandon(self) {
+        self.acceptor.stop();
+    }
+
     /// Accepts nobody any more, ends all sessions with `57P01`, and waits until everybody is gone, a few seconds at most
     /// for those that do not read.
     pub fn stop(self) {

@@ -28,6 +28,9 @@ pub(crate) struct Double {
     pub(crate) blocked: Mutex<Vec<Waker>>,
     pub(crate) open_sessions: AtomicUsize,
     pub(crate) copied: AtomicU64,
+    /// Rows produced by `rows`, by all sessions.
+    pub(crate) rows: AtomicU64,
+    pub(crate) standby: AtomicBool,
 }
 
 impl Double {
@@ -78,7 +81,7 @@ impl Database for Shared {
     }
 
     fn in_recovery(&self) -> bool {
-        false
+        self.0.standby.load(Ordering::SeqCst)
     }
 }
 
@@ -183,6 +186,7 @@ impl Session for DoubleSession {
                     }
                     row(out, &value);
                     run.produced += 1;
+                    self.database.rows.fetch_add(1, Ordering::SeqCst);
                     *rows_left -= 1;
                 }
                 return Ok(Step::Done(CommandTag::Rows("SELECT", run.produced)));

@@ -212,7 +212,6 @@ fn a_statement_and_an_idle_block_end_at_their_timeouts() {
     let mut client = server.connect_with(&[("options", "-c statement_timeout=30 -c idle_timeout=30")]);
     assert_eq!(client.query("block"), "E(57014)ZI");
     assert_eq!(client.query("spin"), "E(57014)ZI");
-    assert_eq!(client.query("sleep"), "CZI");
     assert_eq!(client.query("begin"), "CZT");
     assert_eq!(client.tags(), "E(25P03).");
 }

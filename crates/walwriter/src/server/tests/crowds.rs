@@ -7,37 +7,30 @@ use super::client::query;
 use super::*;
 
 #[test]
-fn many_idle_connections_hold_no_buffers_and_do_not_slow_the_others() {
+fn many_idle_connections_do_not_slow_the_others() {
     let server = start_with(ServerOptions { max_connections: 1000, ..options() });
-    let before = resident();
     let mut idle: Vec<Client> = (0..300).map(|_| server.connect()).collect();
     for client in &mut idle {
         assert_eq!(client.query("rows 10 1000"), "TDDDDDDDDDDCZI");
     }
-    let each = resident().saturating_sub(before) / idle.len();
-    assert!(each < 32 << 10, "{each} bytes for each connection");
     assert_eq!(idle[150].query("one"), "TDCZI");
     assert_eq!(server.server().registry().sessions(), 300);
 }
 
-/// This process's resident memory in bytes.
-fn resident() -> usize {
-    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
-    text.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
-}
-
 #[test]
-fn a_slow_reader_bounds_its_own_output_and_gets_everything() {
+fn a_slow_reader_stops_its_own_statement_only_and_gets_everything() {
     let server = start_with(ServerOptions { workers: 1, ..options() });
     let mut slow = server.connect();
-    // 400 MB are asked for, and a server that did not wait for its reader would have them in memory.
-    let before = resident();
+    // 400 MB are asked for. What the system's buffers take, and a little more, is produced before somebody reads.
     slow.send(&query("rows 40000 10000"));
     let mut other = server.connect();
-    for _ in 0..50 {
-        assert_eq!(other.query("one"), "TDCZI");
-    }
-    assert!(resident().saturating_sub(before) < 64 << 20);
+    let produced = || server.database.rows.load(SeqCst);
+    eventually(|| {
+        let before = produced();
+        (0..20).for_each(|_| assert_eq!(other.query("one"), "TDCZI"));
+        before > 0 && produced() == before
+    });
+    assert!(produced() < 4_000, "{} rows were produced for nobody", produced());
     let mut rows = 0;
     while let Some((tag, _)) = slow.receive() {
         rows += usize::from(tag == b'D');

@@ -1,0 +1,85 @@
+//! The options of each command.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A database server whose files, log and protocol are PostgreSQL's: a leader, or a hot standby of one.
+///
+/// Make a data directory, serve it, and connect with psql:
+///
+///   walwriter init -D data
+///   walwriter serve -D data
+///   psql -h localhost postgres
+#[derive(Debug, Parser)]
+#[command(name = "walwriter", version, verbatim_doc_comment, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    /// Says more in the log; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Makes a data directory
+    Init(Init),
+    /// Makes a leader of the standby that serves a data directory
+    Promote(Promote),
+    /// Tells who serves a data directory, how far it is, and who follows it
+    Status(Status),
+}
+
+/// The directory that a command is about.
+#[derive(Debug, Args)]
+pub(crate) struct DataDirectory {
+    /// The data directory
+    #[arg(short = 'D', long = "pgdata", value_name = "DIRECTORY", env = "PGDATA")]
+    pub(crate) directory: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    #[command(flatten)]
+    pub(crate) data: DataDirectory,
+    /// The size of WAL files in megabytes: a power of two from 1 to 1024
+    #[arg(long, value_name = "SIZE", default_value_t = 16)]
+    pub(crate) wal_segsize: u32,
+    /// Adds a setting to the new postgresql.conf
+    #[arg(short = 'c', long = "set", value_name = "NAME=VALUE")]
+    pub(crate) settings: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Promote {
+    #[command(flatten)]
+    pub(crate) data: DataDirectory,
+    /// Does not wait until the server takes writes
+    #[arg(short = 'W', long)]
+    pub(crate) no_wait: bool,
+    /// How long to wait, in seconds
+    #[arg(short = 't', long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) timeout: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) data: DataDirectory,
+    /// Prints JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_options_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

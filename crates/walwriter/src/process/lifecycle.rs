@@ -1,0 +1,327 @@
+//! How a server starts, what signals do to it, and how it stops.
+//!
+//! Start: the directory is checked and locked, the configuration read, the sockets bound (so that clients hear that the
+//! server is starting up), the database opened, which may take a recovery; then sessions are opened. TERM and INT end
+//! all sessions, then the database with a shutdown checkpoint; QUIT ends the process at once; HUP reads the
+//! configuration again; USR1 promotes if the file `promote` is there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use disk::{DirLock, Disk, OsDisk};
+use replication::server::PasswordFile;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
+
+use super::{PROMOTE_FILE, PidFile, check_data_directory};
+use crate::config::Config;
+use crate::server::{ListenOptions, Listeners, Registry, ReplicationHandoff, Server, ServerOptions};
+use crate::session::Database;
+
+/// A database with what only its process can ask of it.
+pub trait Node: Database {
+    /// Makes a leader of a standby. May block; returns when writes are taken.
+    ///
+    /// # Errors
+    /// Why it stays a standby.
+    fn promote(&self) -> anyhow::Result<()>;
+
+    /// The configuration was read again.
+    fn reload(&self, config: &Config);
+
+    /// Ends everything with a shutdown checkpoint. No session is open any more.
+    ///
+    /// # Errors
+    /// What went wrong; the next start recovers then.
+    fn shutdown(&self) -> anyhow::Result<()>;
+}
+
+/// What to serve.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    /// The data directory.
+    pub directory: PathBuf,
+    /// `name=value`, stronger than the files.
+    pub overrides: Vec<String>,
+}
+
+/// The configuration in force; replaced as a whole when the files are read again.
+#[derive(Debug)]
+pub struct LiveConfig(RwLock<Arc<Config>>);
+
+impl LiveConfig {
+    /// The one in force now.
+    pub fn current(&self) -> Arc<Config> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What a [`Node`] is opened with.
+pub struct Opening {
+    /// The data directory, which this process has locked.
+    pub directory: PathBuf,
+    /// The file system.
+    pub disk: Arc<dyn Disk>,
+    /// The configuration; look at it again where a setting can change.
+    pub config: Arc<LiveConfig>,
+    /// The port that is listened on.
+    pub port: u16,
+    /// The open sessions, to interrupt them.
+    pub registry: Arc<Registry>,
+    /// To be called when a standby has become a leader: tells all clients.
+    pub promoted: Arc<dyn Fn() + Send + Sync>,
+}
+
+/// How a server ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// As asked, with a shutdown checkpoint.
+    Cleanly,
+    /// At once, as asked.
+    AtOnce,
+}
+
+/// Serves a data directory until a signal ends it.
+///
+/// # Errors
+/// Everything that keeps the server from starting, and a shutdown that fails.
+pub fn serve<N: Node>(
+    options: &ServeOptions,
+    handoff: impl FnOnce(&LiveConfig, u16) -> anyhow::Result<Option<Arc<dyn ReplicationHandoff>>>,
+    open: impl FnOnce(Opening) -> anyhow::Result<Arc<N>> + Send + 'static,
+) -> anyhow::Result<Stopped> {
+    let directory = &options.directory;
+    check_data_directory(directory)?;
+    let config = Config::load(directory, &options.overrides)?;
+    let disk: Arc<dyn Disk> = Arc::new(OsDisk::new());
+    let lock = DirLock::acquire(&*disk, directory)?;
+    let pid_file = PidFile::create(directory)
+        .with_context(|| format!("could not write \"{}/postmaster.pid\"", directory.display()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let _entered = runtime.enter();
+    let mut signals = Signals::catch().context("could not catch signals")?;
+    let listeners = Listeners::bind(&listen_options(&config))?;
+    let first_address = config.list("listen_addresses").into_iter().next().unwrap_or_default();
+    let server_options = server_options(&config)?;
+    let config = Arc::new(LiveConfig(RwLock::new(Arc::new(config))));
+    let handoff = handoff(&config, listeners.port())?;
+    let server =
+        Arc::new(Server::start(server_options, listeners, handoff).context("could not start threads")?);
+    let port = server.port();
+    let pid_file = Arc::new(Mutex::new(pid_file));
+    tell(&pid_file, |content| {
+        content.port = Some(port);
+        content.listen_address = first_address;
+        let socket = server.unix_socket_directory().map(|path| path.display().to_string());
+        content.socket_directory = socket.unwrap_or_default();
+    });
+    let promoted: Arc<dyn Fn() + Send + Sync> = {
+        // Whoever holds this must keep neither the sockets nor the file in place.
+        let (server, pid_file) = (Arc::downgrade(&server), Arc::downgrade(&pid_file));
+        Arc::new(move || {
+            if let (Some(server), Some(pid_file)) = (server.upgrade(), pid_file.upgrade()) {
+                tell(&pid_file, |content| content.status = "ready".to_owned());
+                server.announce("in_hot_standby", "off");
+            }
+        })
+    };
+    let opening = Opening {
+        directory: directory.clone(),
+        disk,
+        config: config.clone(),
+        port,
+        registry: server.registry().clone(),
+        promoted,
+    };
+    let ended = runtime.block_on(async {
+        let Some(node) = open_node(&mut signals, opening, open).await? else { return Ok(None) };
+        server.open(node.clone());
+        let role = if node.in_recovery() { "standby" } else { "ready" };
+        tell(&pid_file, |content| content.status = role.to_owned());
+        info!(port, role, "ready to accept connections");
+        anyhow::Ok(run(&mut signals, &node, options, &config).await.then_some(node))
+    });
+    let server = Arc::into_inner(server).ok_or_else(|| anyhow!("the server is still in use"))?;
+    let Ok(Some(node)) = ended else {
+        server.abandon();
+        return ended.map(|_| Stopped::AtOnce);
+    };
+    tell(&pid_file, |content| content.status = "stopping".to_owned());
+    server.stop();
+    node.shutdown().context("could not shut down")?;
+    info!("the server is shut down");
+    drop(lock);
+    Ok(Stopped::Cleanly)
+}
+
+/// Opens the node on a thread of its own, so that signals are heard while it recovers. `None` if one ended it.
+async fn open_node<N: Node>(
+    signals: &mut Signals,
+    opening: Opening,
+    open: impl FnOnce(Opening) -> anyhow::Result<Arc<N>> + Send + 'static,
+) -> anyhow::Result<Option<Arc<N>>> {
+    let (sender, mut opened) = tokio::sync::oneshot::channel();
+    thread::Builder::new().name("startup".to_owned()).spawn(move || {
+        let _nobody_waits = sender.send(open(opening));
+    })?;
+    loop {
+        tokio::select! {
+            opened = &mut opened => return opened.context("the startup thread panicked")?.map(Some),
+            asked = signals.next() => match asked {
+                Asked::Stop(name) | Asked::Quit(name) => {
+                    warn!("received {name} while starting up: stopping at once");
+                    return Ok(None);
+                }
+                Asked::Reload | Asked::User1 => {}
+            },
+        }
+    }
+}
+
+/// Serves until a signal ends it; `false` if at once.
+async fn run<N: Node>(
+    signals: &mut Signals,
+    node: &Arc<N>,
+    options: &ServeOptions,
+    config: &LiveConfig,
+) -> bool {
+    loop {
+        match signals.next().await {
+            Asked::Stop(name) => {
+                info!("received {name}: ending all sessions and shutting down");
+                return true;
+            }
+            Asked::Quit(name) => {
+                warn!("received {name}: stopping at once");
+                return false;
+            }
+            Asked::Reload => reload(&**node, options, config),
+            Asked::User1 => promote(node, &options.directory),
+        }
+    }
+}
+
+/// Reads the files again. What is wrong in them is told in the log, and nothing changes.
+fn reload<N: Node>(node: &N, options: &ServeOptions, live: &LiveConfig) {
+    match Config::load(&options.directory, &options.overrides) {
+        Ok(new) => {
+            let new = Arc::new(new);
+            for name in live.current().needs_restart(&new) {
+                warn!("parameter \"{name}\" cannot be changed without restarting the server");
+            }
+            *live.0.write().unwrap_or_else(PoisonError::into_inner) = new.clone();
+            node.reload(&new);
+            info!("configuration read again");
+        }
+        Err(error) => error!("configuration not changed: {error}"),
+    }
+}
+
+/// Does what `promote` asks for, if it asks.
+fn promote<N: Node>(node: &Arc<N>, directory: &Path) {
+    if fs::remove_file(directory.join(PROMOTE_FILE)).is_err() {
+        return;
+    }
+    info!("received promote request");
+    let node = node.clone();
+    let promotion = thread::Builder::new().name("promotion".to_owned()).spawn(move || {
+        if let Err(error) = node.promote() {
+            error!("not promoted: {error:#}");
+        }
+    });
+    if let Err(error) = promotion {
+        error!("not promoted: {error}");
+    }
+}
+
+fn tell(pid_file: &Mutex<PidFile>, change: impl FnOnce(&mut super::PidFileContent)) {
+    let mut file = pid_file.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Err(error) = file.update(change) {
+        warn!("could not write postmaster.pid: {error}");
+    }
+}
+
+fn listen_options(config: &Config) -> ListenOptions {
+    let configured = config.list("unix_socket_directories");
+    let unix_socket_directories = match configured.as_slice() {
+        [] => vec![default_socket_directory()],
+        [none] if none == "none" => Vec::new(),
+        directories => directories.iter().map(PathBuf::from).collect(),
+    };
+    ListenOptions {
+        hosts: config.list("listen_addresses"),
+        port: u16::try_from(config.integer("port")).unwrap_or_default(),
+        unix_socket_directories,
+        unix_socket_permissions: u32::try_from(config.integer("unix_socket_permissions")).unwrap_or(0o700),
+    }
+}
+
+/// Where the clients of this system look: packaged PostgreSQL's place if this user may write there, else PostgreSQL's own.
+fn default_socket_directory() -> PathBuf {
+    let packaged = Path::new("/var/run/postgresql");
+    let usable = rustix::fs::access(packaged, rustix::fs::Access::WRITE_OK).is_ok();
+    if usable { packaged.to_owned() } else { PathBuf::from("/tmp") }
+}
+
+fn server_options(config: &Config) -> anyhow::Result<ServerOptions> {
+    let file = config.text("password_file");
+    let passwords = if file.is_empty() { None } else { Some(PasswordFile::load(Path::new(&file))?) };
+    let count = |name: &str| usize::try_from(config.integer(name)).unwrap_or_default();
+    let workers = match count("worker_threads") {
+        0 => thread::available_parallelism().map_or(1, usize::from).min(8),
+        workers => workers,
+    };
+    let local = |host: &String| matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1");
+    if passwords.is_none() && !config.list("listen_addresses").iter().all(local) {
+        warn!("other hosts may connect, and everybody is trusted; set password_file to change that");
+    }
+    let authentication_timeout = config.duration("authentication_timeout").unwrap_or(Duration::from_secs(60));
+    Ok(ServerOptions {
+        workers,
+        max_connections: count("max_connections"),
+        authentication_timeout,
+        passwords,
+    })
+}
+
+/// What a signal asks for.
+enum Asked {
+    Stop(&'static str),
+    Quit(&'static str),
+    Reload,
+    User1,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    hangup: Signal,
+    user1: Signal,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            hangup: signal(SignalKind::hangup())?,
+            user1: signal(SignalKind::user_defined1())?,
+        })
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Asked::Stop("SIGINT"),
+            _ = self.quit.recv() => Asked::Quit("SIGQUIT"),
+            _ = self.hangup.recv() => Asked::Reload,
+            _ = self.user1.recv() => Asked::User1,
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! A server as a process: its data directory, its lock file, signals, and the order in which all starts and stops.
+
+mod directory;
+mod lifecycle;
+mod pid_file;
+#[cfg(test)]
+mod tests;
+
+pub use directory::check_data_directory;
+pub use lifecycle::{LiveConfig, Node, Opening, ServeOptions, Stopped, serve};
+pub use pid_file::{PidFile, PidFileContent, is_alive};
+
+/// The file whose presence, with SIGUSR1, asks a standby to become a leader.
+pub const PROMOTE_FILE: &str = "promote";
+/// The file that makes a data directory a standby's.
+pub const STANDBY_SIGNAL: &str = "standby.signal";

@@ -1,0 +1,140 @@
+//! `postmaster.pid`: who serves a data directory, and where, for PostgreSQL's tools and scripts (`miscinit.c`,
+//! `pidfile.h`). Only tells; what excludes is the directory's lock.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The file's name.
+const NAME: &str = "postmaster.pid";
+
+/// What the file says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PidFileContent {
+    /// The server's process.
+    pub pid: u32,
+    /// When it started, in seconds since 1970.
+    pub started_at: u64,
+    /// Its port; `None` until it listens.
+    pub port: Option<u16>,
+    /// The directory of its first Unix socket; empty if there is none.
+    pub socket_directory: String,
+    /// The first address that it listens on; empty if there is none.
+    pub listen_address: String,
+    /// `starting`, `ready`, `standby` or `stopping`.
+    pub status: String,
+}
+
+/// The file of this process. Removed when dropped.
+#[derive(Debug)]
+pub struct PidFile {
+    path: PathBuf,
+    directory: PathBuf,
+    content: PidFileContent,
+}
+
+impl PidFile {
+    /// Writes the file. Call it only with the directory's lock held: whatever is there is replaced.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn create(directory: &Path) -> io::Result<Self> {
+        let started_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let status = "starting".to_owned();
+        let content =
+            PidFileContent { pid: std::process::id(), started_at, status, ..PidFileContent::default() };
+        let directory = fs::canonicalize(directory)?;
+        let file = Self { path: directory.join(NAME), directory, content };
+        file.write()?;
+        Ok(file)
+    }
+
+    /// Changes what the file says.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn update(&mut self, change: impl FnOnce(&mut PidFileContent)) -> io::Result<()> {
+        change(&mut self.content);
+        self.write()
+    }
+
+    fn write(&self) -> io::Result<()> {
+        let PidFileContent { pid, started_at, port, socket_directory, listen_address, status } =
+            &self.content;
+        let port = port.map_or_else(String::new, |port| port.to_string());
+        let directory = self.directory.display();
+        // The seventh line is for shared memory, of which there is none. The status has eight characters, so that
+        // PostgreSQL can overwrite it in place.
+        let text = format!(
+            "{pid}\n{directory}\n{started_at}\n{port}\n{socket_directory}\n{listen_address}\n\n{status:<8}\n"
+        );
+        // Whoever reads meanwhile finds the old or the new file, never half of one.
+        let temporary = self.path.with_extension("pid.tmp");
+        fs::write(&temporary, text)?;
+        fs::rename(&temporary, &self.path)
+    }
+
+    /// Reads the file of a directory; `None` if there is none, or if it is not one.
+    ///
+    /// # Errors
+    /// The system's, but for a missing file.
+    pub fn read(directory: &Path) -> io::Result<Option<PidFileContent>> {
+        let text = match fs::read_to_string(directory.join(NAME)) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let lines: Vec<&str> = text.lines().collect();
+        let line = |number: usize| lines.get(number).copied().unwrap_or_default().trim();
+        let Ok(pid) = line(0).parse() else { return Ok(None) };
+        Ok(Some(PidFileContent {
+            pid,
+            started_at: line(2).parse().unwrap_or_default(),
+            port: line(3).parse().ok(),
+            socket_directory: line(4).to_owned(),
+            listen_address: line(5).to_owned(),
+            status: line(7).to_owned(),
+        }))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let _gone = fs::remove_file(&self.path);
+    }
+}
+
+/// Whether there is such a process.
+pub fn is_alive(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    // A process of somebody else's is one too.
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_has_postgresqls_lines_and_goes_with_its_server() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut file = PidFile::create(directory.path()).unwrap();
+        file.update(|content| {
+            content.port = Some(5433);
+            content.socket_directory = "/tmp".to_owned();
+            content.listen_address = "localhost".to_owned();
+            content.status = "ready".to_owned();
+        })
+        .unwrap();
+        let text = fs::read_to_string(directory.path().join(NAME)).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], std::process::id().to_string());
+        assert_eq!(lines[3..], ["5433", "/tmp", "localhost", "", "ready   "]);
+        let read = PidFile::read(directory.path()).unwrap().unwrap();
+        assert_eq!((read.port, read.status.as_str()), (Some(5433), "ready"));
+        assert!(is_alive(read.pid) && !is_alive(0) && !is_alive(u32::MAX));
+        drop(file);
+        assert_eq!(PidFile::read(directory.path()).unwrap(), None);
+    }
+}
