@@ -3,6 +3,7 @@
 //!
 //! `cargo run --release -p engine --example log_commit -- DIRECTORY`
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +15,9 @@ use wal::{Lsn, SegmentNo, SegmentSize, SystemId, TimelineId};
 
 /// A one-row change, and the commit that follows it.
 const CHANGE: usize = 150;
-const APPENDS: u32 = 2_000_000;
+/// Runs appended between two flushes when only appending is timed: too few to fill the buffer.
+const BURST: u32 = 1000;
+const BURSTS: u32 = 500;
 const COMMITS: u32 = 20_000;
 /// A change and a commit, each rounded up to a multiple of 8.
 const RUN: usize = 152 + 40;
@@ -36,33 +39,40 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let log = Log::open(Arc::clone(&disk), &dir, LogOptions::default(), start)?;
     let raw = RawFile::make(&*disk, &dir)?;
     // In turns, so that whatever else the machine does hits both alike.
-    let (mut ours, mut bare) = (Vec::new(), Vec::new());
-    for _ in 0..10 {
-        ours.push(time(COMMITS / 10, |_| commit(&log, true)));
-        bare.push(time(COMMITS / 10, |number| raw.write(number)));
+    let (mut ours, mut bare, mut appending) = (Vec::new(), Vec::new(), Vec::new());
+    for number in 0..COMMITS {
+        ours.push(time(1, |_| flush(&log, commit(&log))));
+        bare.push(time(1, |_| raw.write(number)));
     }
-    let without_flush = time(APPENDS, |_| commit(&log, false));
+    for _ in 0..BURSTS {
+        let mut end = Lsn::INVALID;
+        appending.push(time(BURST, |_| end = commit(&log)));
+        flush(&log, end);
+    }
+    let without_flush = median(&mut appending);
     println!("run of two records, appended: {without_flush:?}");
     println!("appended and flushed: {:?}", median(&mut ours));
     println!("bare write and sync of {RUN} bytes: {:?}", median(&mut bare));
     Ok(())
 }
 
-fn commit(log: &Log, flush: bool) {
+/// Appends a run and returns its end.
+fn commit(log: &Log) -> Lsn {
     thread_local! {
-        static BUFFERS: std::cell::RefCell<(Vec<u8>, Vec<u8>)> = const { std::cell::RefCell::new((Vec::new(), Vec::new())) };
+        static BUFFERS: RefCell<(Vec<u8>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) };
     }
-    let end = BUFFERS.with_borrow_mut(|(change, commit)| {
+    BUFFERS.with_borrow_mut(|(change, commit)| {
         let data = [7; CHANGE - 24 - 2];
         record::encode(change, ResourceManager::GENERIC, 0, Xid::new(3), &data);
         record::encode_commit(commit, Xid::new(3), wal::payload::RecordTime::new(1), &[]);
         let mut appender = log.appender();
         appender.append(change);
         appender.append(commit).end
-    });
-    if flush {
-        log.flush(end).expect("the log reaches there");
-    }
+    })
+}
+
+fn flush(log: &Log, end: Lsn) {
+    log.flush(end).expect("the log reaches there");
 }
 
 fn time(count: u32, mut work: impl FnMut(u32)) -> Duration {

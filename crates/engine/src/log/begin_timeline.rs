@@ -1,6 +1,8 @@
 //! Promotion: a new timeline that leaves its parent inside a segment.
 //! Source: `XLogInitNewTimeline` and `exitArchiveRecovery` in `access/transam/xlog.c`.
 
+use std::path::PathBuf;
+
 use disk::{Disk, OpenMode, durable_write};
 use wal::writer::LogLayout;
 use wal::{Lsn, SegmentNo, TimelineHistory, TimelineId, WalFileName};
@@ -71,7 +73,7 @@ fn copy_head(
         return Ok(());
     }
     let segment = size.segment_of(position);
-    let from = files.dir().join(segment.file_name(parent, size));
+    let from = received(files, parent, segment)?;
     let to = files.dir().join(segment.file_name(timeline, size));
     let temporary = files.dir().join(format!("{}{}", super::segments::TEMPORARY, std::process::id()));
     let disk = &**files.disk();
@@ -79,6 +81,15 @@ fn copy_head(
     copied.map_err(|source| EngineError::file("copy", &from, source))?;
     disk::durable_rename(disk, &temporary, &to)
         .map_err(|source| EngineError::file("rename", temporary, source))
+}
+
+/// The file that the parent's `segment` was received into: a receiver has given it its final name, or not yet.
+fn received(files: &SegmentFiles, parent: TimelineId, segment: SegmentNo) -> Result<PathBuf, EngineError> {
+    let finished = files.dir().join(segment.file_name(parent, files.size()));
+    let partial = finished.with_extension("partial");
+    let found = files.disk().exists(&finished);
+    let found = found.map_err(|source| EngineError::file("stat", &finished, source))?;
+    Ok(if found { finished } else { partial })
 }
 
 fn copy(

@@ -122,7 +122,13 @@ impl Shared {
         end
     }
 
+    /// Nothing if the log is appended to by now: a receiver's last word may come late.
     pub(super) fn advance(&self, flushed: Lsn, timeline: TimelineId) {
+        // Held by a promotion from its first step to its last.
+        let _layout = lock(&self.layout);
+        if !self.segments.is_resting() {
+            return;
+        }
         self.segments.set_timeline(timeline);
         let Some(_turn) = self.group.take_turn(|| self.flushed.load() >= flushed) else { return };
         self.inserted.store(flushed);

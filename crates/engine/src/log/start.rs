@@ -33,7 +33,14 @@ pub(super) fn prepare(files: &SegmentFiles, start: &LogStart) -> Result<(), Engi
     // Recovery has believed these bytes; they may have come from the page cache of a process that was killed.
     sync(files, size.segment_ending_at(position))?;
     let mut ready = SegmentNo::new(current.as_u64().saturating_sub(1));
-    if exists(files, current)? {
+    let is_there = exists(files, current)?;
+    if !is_there && size.offset_of(position) != 0 {
+        return Err(EngineError::Directory(format!(
+            "WAL segment file \"{}\" is missing or cut short: the log cannot go on at {position}",
+            files.path(current).display()
+        )));
+    }
+    if is_there {
         if !start.clean {
             wipe(files, current, size.offset_of(position).into())?;
         }

@@ -108,3 +108,30 @@ fn a_followers_position_moves_as_it_is_told_and_wakes_who_waits() {
     log.advance(end.position, TimelineId::FIRST);
     assert_eq!(log.flushed(), further);
 }
+
+#[test]
+fn a_segment_still_being_received_is_found_under_its_partial_name() {
+    let (disk, end) = received(&[100, 9000, 50]);
+    let finished = Path::new(DIR).join("000000010000000000000001");
+    disk.rename(&finished, &Path::new(DIR).join("000000010000000000000001.partial")).unwrap();
+    let (log, _) = promoted(&disk, end);
+    let placed = append(&mut log.appender(), &[2; 100]);
+    log.flush(placed.end).unwrap();
+    // What the receiver says late, of the timeline that was left, moves nothing.
+    log.advance(Lsn::new(placed.end.as_u64() + 8000), TimelineId::FIRST);
+    assert_eq!((log.flushed(), log.inserted(), log.timeline()), (placed.end, placed.end, TimelineId::new(2)));
+    let copy = disk::read_file(&disk, &Path::new(DIR).join("000000020000000000000001"), 1 << 20).unwrap();
+    let original =
+        disk::read_file(&disk, &Path::new(DIR).join("000000010000000000000001.partial"), 1 << 20).unwrap();
+    let shared = size().offset_of(end.position) as usize;
+    assert!(copy.get(..shared) == original.get(..shared));
+}
+
+#[test]
+fn a_log_whose_segment_is_gone_cannot_go_on() {
+    let (disk, end) = received(&[100]);
+    disk.remove_file(&Path::new(DIR).join("000000010000000000000001")).unwrap();
+    let refusal = Log::open(Arc::new(disk), Path::new(DIR), options(), end).unwrap_err().to_string();
+    let expected = "WAL segment file \"/pg_wal/000000010000000000000001\" is missing or cut short";
+    assert!(refusal.starts_with(expected), "{refusal}");
+}
