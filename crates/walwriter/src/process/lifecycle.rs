@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use disk::{DirLock, Disk, OsDisk};
 use replication::server::PasswordFile;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -145,7 +145,6 @@ pub fn serve<N: Node>(
         info!(port, role, "ready to accept connections");
         anyhow::Ok(run(&mut signals, &node, options, &config).await.then_some(node))
     });
-    let server = Arc::into_inner(server).ok_or_else(|| anyhow!("the server is still in use"))?;
     let Ok(Some(node)) = ended else {
         server.abandon();
         return ended.map(|_| Stopped::AtOnce);

@@ -20,7 +20,6 @@ use crate::protocol::backend;
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 pub(super) struct Acceptor {
-    listeners: Arc<Listeners>,
     stop: Arc<OwnedFd>,
     thread: JoinHandle<()>,
 }
@@ -32,20 +31,15 @@ impl Acceptor {
         registry: Arc<Registry>,
         most_sockets: usize,
     ) -> io::Result<Self> {
-        let listeners = Arc::new(listeners);
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let thread = std::thread::Builder::new().name("acceptor".to_owned()).spawn({
-            let (listeners, stop) = (listeners.clone(), stop.clone());
+            let stop = stop.clone();
             move || {
                 let mut dealer = Dealer { workers, next: 0, registry, most_sockets };
                 accept_all(&listeners, &stop, &mut dealer);
             }
         })?;
-        Ok(Self { listeners, stop, thread })
-    }
-
-    pub(super) fn listeners(&self) -> &Listeners {
-        &self.listeners
+        Ok(Self { stop, thread })
     }
 
     /// Closes the listening sockets.

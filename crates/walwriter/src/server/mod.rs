@@ -22,8 +22,8 @@ mod timers;
 mod worker;
 
 use std::io;
-use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -64,8 +64,10 @@ pub(crate) struct Shared<D> {
 pub struct Server<D: Database> {
     shared: Arc<Shared<D>>,
     mailboxes: Vec<Arc<Mailbox>>,
-    workers: Vec<JoinHandle<()>>,
-    acceptor: Acceptor,
+    /// Until they are stopped.
+    threads: Mutex<Option<(Acceptor, Vec<JoinHandle<()>>)>>,
+    port: u16,
+    unix_socket_directory: Option<PathBuf>,
 }
 
 impl<D: Database> Server<D> {
@@ -89,9 +91,12 @@ impl<D: Database> Server<D> {
             workers.push(thread.spawn(move || worker.run())?);
             mailboxes.push(mailbox);
         }
+        let port = listeners.port();
+        let unix_socket_directory = listeners.unix_socket_directory().map(Path::to_owned);
         let most_sockets = shared.options.max_connections.saturating_mul(2).saturating_add(64);
         let acceptor = Acceptor::start(listeners, mailboxes.clone(), shared.registry.clone(), most_sockets)?;
-        Ok(Self { shared, mailboxes, workers, acceptor })
+        let threads = Mutex::new(Some((acceptor, workers)));
+        Ok(Self { shared, mailboxes, threads, port, unix_socket_directory })
     }
 
     /// From now on, sessions are opened in `database`. Only the first call counts.
@@ -114,29 +119,36 @@ impl<D: Database> Server<D> {
     }
 
     /// The port that is listened on.
-    pub fn port(&self) -> u16 {
-        self.acceptor.listeners().port()
+    pub const fn port(&self) -> u16 {
+        self.port
     }
 
     /// The directory of the first Unix socket.
     pub fn unix_socket_directory(&self) -> Option<&Path> {
-        self.acceptor.listeners().unix_socket_directory()
+        self.unix_socket_directory.as_deref()
     }
 
     /// Accepts nobody any more and removes the Unix sockets, and leaves the sessions to the end of the process.
-    pub fn abandon(self) {
-        self.acceptor.stop();
+    pub fn abandon(&self) {
+        if let Some((acceptor, _)) = self.take_threads() {
+            acceptor.stop();
+        }
     }
 
     /// Accepts nobody any more, ends all sessions with `57P01`, and waits until everybody is gone, a few seconds at most
     /// for those that do not read.
-    pub fn stop(self) {
-        self.acceptor.stop();
+    pub fn stop(&self) {
+        let Some((acceptor, workers)) = self.take_threads() else { return };
+        acceptor.stop();
         self.mailboxes.iter().for_each(|mailbox| mailbox.post(Mail::Shutdown));
-        for worker in self.workers {
+        for worker in workers {
             if worker.join().is_err() {
                 tracing::error!("a worker thread panicked");
             }
         }
+    }
+
+    fn take_threads(&self) -> Option<(Acceptor, Vec<JoinHandle<()>>)> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
