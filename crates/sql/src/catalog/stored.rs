@@ -88,9 +88,9 @@ mod tests {
         };
         let columns = vec![
             column("a b", Type::Int4, true, None),
-            column("c", Type::Char(Some(22)), false, None),
+            column("c", Type::Char(Some(22)), false, Some("'x'")),
             column("v", Type::Varchar(Some(10)), false, None),
-            column("t", Type::Timestamptz, false, None),
+            column("t", Type::Timestamptz, false, Some("now()")),
         ];
         let key = PrimaryKey { name: "t_pkey".to_owned(), columns: vec![0] };
         let table = TableDef::new(16384, "t", columns, Some(key), 16385).unwrap();
@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(read.columns(), table.columns());
         assert_eq!(read.primary_key, table.primary_key);
         assert_eq!((read.oid, read.tree, read.name.as_str()), (16384, 16385, "t"));
-        assert!(read.default(0).is_none());
+        assert!(read.default(3).is_some() && read.default(0).is_none());
     }
 
     #[test]

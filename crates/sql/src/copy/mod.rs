@@ -1,5 +1,12 @@
 //! COPY data: text and CSV, from bytes to rows and back.
 
+mod decode;
+mod encode;
 mod options;
+mod rows;
+#[cfg(test)]
+mod tests;
 
+pub use decode::{CopyDecoder, CopyRecord};
+pub use encode::CopyEncoder;
 pub use options::CopyOptions;

@@ -14,6 +14,11 @@ mod system;
 #[cfg(test)]
 mod tests;
 
+/// Converts a value as an assignment to a column does: what is too long for it is refused (22001).
+pub(crate) fn cast_value(value: Value<'_>, from: Type, to: Type) -> Result<Value<'_>, crate::SqlError> {
+    cast::cast(value, from, to, false)
+}
+
 pub use context::{EvalContext, NoServer, RowRef, ServerFunctions};
 pub use function::Function;
 pub use system::SystemFunction;
@@ -201,5 +206,63 @@ impl Expr {
         self.all(&mut |e| {
             !matches!(e, Self::Column(_) | Self::Excluded(_) | Self::Param(_) | Self::System(..))
         })
+    }
+}
+
+impl Expr {
+    /// Lets `change` replace this expression or any below it; below what it has replaced (true) nothing is visited.
+    ///
+    /// # Errors
+    /// The first of `change`.
+    pub(crate) fn rewrite<E>(
+        &mut self,
+        change: &mut impl FnMut(&mut Expr) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        if change(self)? {
+            return Ok(());
+        }
+        match self {
+            Self::Const(_) | Self::Param(_) | Self::Column(_) | Self::Excluded(_) => {}
+            Self::Negate(a) | Self::Not(a) | Self::IsNull(a, _) | Self::IsBool(a, ..) => a.rewrite(change)?,
+            Self::Arithmetic(_, a, b)
+            | Self::Compare(_, a, b)
+            | Self::Concat(a, b)
+            | Self::NullIf(a, b)
+            | Self::Distinct(a, b, _) => {
+                a.rewrite(change)?;
+                b.rewrite(change)?;
+            }
+            Self::And(list)
+            | Self::Or(list)
+            | Self::Coalesce(list)
+            | Self::Extreme(list, _)
+            | Self::Call(_, list)
+            | Self::System(_, list) => {
+                for e in list {
+                    e.rewrite(change)?;
+                }
+            }
+            Self::InList(a, list, _) => {
+                a.rewrite(change)?;
+                for e in list {
+                    e.rewrite(change)?;
+                }
+            }
+            Self::Like(like) => {
+                like.subject.rewrite(change)?;
+                like.pattern.rewrite(change)?;
+            }
+            Self::Case(arms, rest) => {
+                for (when, then) in arms {
+                    when.rewrite(change)?;
+                    then.rewrite(change)?;
+                }
+                if let Some(rest) = rest {
+                    rest.rewrite(change)?;
+                }
+            }
+            Self::Cast(cast) => cast.arg.rewrite(change)?,
+        }
+        Ok(())
     }
 }

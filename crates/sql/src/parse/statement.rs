@@ -13,6 +13,8 @@ pub struct ParsedStatement {
     pub offset: u32,
     /// What it says
     pub kind: Statement,
+    /// Line and column where it begins in the query text
+    pub(crate) start: (u64, u64),
 }
 
 /// The statements there are.

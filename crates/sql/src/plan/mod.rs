@@ -8,13 +8,15 @@ pub mod aggregate;
 mod bind;
 mod insert;
 mod select;
+#[cfg(test)]
+mod tests;
 mod update;
 
 use std::sync::Arc;
 
 pub use access::{Access, KeyBounds};
 pub use aggregate::{Aggregate, AggregateFunction, Aggregation, Grouping};
-pub use bind::{compile_default, plan};
+pub use bind::{compile_default, plan, type_by_name};
 pub use insert::{
     ConflictAction, InsertPlan, InsertSource, OnConflict, encode_key, not_null_violation, unique_violation,
 };

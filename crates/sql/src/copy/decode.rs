@@ -1,0 +1,283 @@
+//! COPY data in: bytes in pieces of any size become records of fields.
+//!
+//! The decoder keeps at most one unfinished record. A record's fields are unescaped into one buffer that is reused; NULL is
+//! told from the empty text as the format has it. Source: `copyfromparse.c`.
+
+use super::CopyOptions;
+use crate::error::{SqlError, sqlstate};
+
+/// The longest record: a client that never sends a line's end is refused instead of filling the memory.
+const MAX_RECORD: usize = 256 << 20;
+
+/// One field's place in the record's buffer.
+#[derive(Clone, Copy, Debug)]
+struct Field {
+    start: usize,
+    end: usize,
+    null: bool,
+}
+
+/// The fields of one record.
+#[derive(Debug, Default)]
+pub struct CopyRecord {
+    data: Vec<u8>,
+    fields: Vec<Field>,
+}
+
+impl CopyRecord {
+    /// How many fields it has.
+    pub fn len(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    /// A field's bytes; inner `None` is NULL, outer `None` a field that is not there.
+    pub fn get(&self, index: usize) -> Option<Option<&[u8]>> {
+        let field = self.fields.get(index)?;
+        Some(if field.null { None } else { self.data.get(field.start..field.end) })
+    }
+
+    fn clear(&mut self) {
+        self.data.clear();
+        self.fields.clear();
+    }
+
+    fn push(&mut self, start: usize, null: bool) {
+        self.fields.push(Field { start, end: self.data.len(), null });
+    }
+}
+
+/// Takes COPY data apart.
+#[derive(Debug)]
+pub struct CopyDecoder {
+    options: CopyOptions,
+    pending: Vec<u8>,
+    /// Where the next record begins in `pending`
+    at: usize,
+    /// How far the search for the next record's end has come, and whether it is within quotes; never before `at`
+    scanned: usize,
+    quoted: bool,
+    header: bool,
+    /// `\.` was read or the data has ended
+    finished: bool,
+    ended: bool,
+    line: u64,
+}
+
+impl CopyDecoder {
+    /// A decoder without data.
+    pub fn new(options: CopyOptions) -> Self {
+        let header = options.header;
+        Self {
+            options,
+            pending: Vec::new(),
+            at: 0,
+            scanned: 0,
+            quoted: false,
+            header,
+            finished: false,
+            ended: false,
+            line: 0,
+        }
+    }
+
+    /// The number of the record that was read last, from 1, for the context of errors.
+    pub fn line(&self) -> u64 {
+        self.line
+    }
+
+    /// Takes data of one CopyData message. What comes behind `\.` is ignored.
+    ///
+    /// # Errors
+    /// 54000 for a record that is too long.
+    pub fn feed(&mut self, data: &[u8]) -> Result<(), SqlError> {
+        if self.finished {
+            return Ok(());
+        }
+        if self.at > 0 {
+            self.pending.drain(..self.at);
+            self.scanned -= self.at;
+            self.at = 0;
+        }
+        if self.pending.len() + data.len() > MAX_RECORD {
+            return Err(SqlError::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, "COPY record is too long"));
+        }
+        self.pending.extend_from_slice(data);
+        Ok(())
+    }
+
+    /// The data has ended: a last record may lack its line's end.
+    pub fn end(&mut self) {
+        self.ended = true;
+    }
+
+    /// Reads the next record; false when more data is needed (or, after [`CopyDecoder::end`], when there is none left).
+    ///
+    /// # Errors
+    /// 22P04 for wrong escapes and quotes.
+    pub fn next(&mut self, record: &mut CopyRecord) -> Result<bool, SqlError> {
+        loop {
+            if self.finished {
+                return Ok(false);
+            }
+            let Some((end, next)) = self.find_end()? else { return Ok(false) };
+            let (start, quoted) = (self.at, self.quoted);
+            (self.at, self.scanned, self.quoted) = (next, next, false);
+            self.line += 1;
+            if quoted {
+                return Err(SqlError::new(sqlstate::BAD_COPY_FILE_FORMAT, "unterminated CSV quoted field"));
+            }
+            if self.pending[start..end] == *b"\\." {
+                self.finished = true;
+                return Ok(false);
+            }
+            if std::mem::take(&mut self.header) {
+                continue;
+            }
+            record.clear();
+            let line = &self.pending[start..end];
+            if self.options.csv {
+                csv(line, &self.options, record)?
+            } else {
+                text(line, &self.options, record)?
+            }
+            return Ok(true);
+        }
+    }
+
+    /// End of the next record and beginning of the one behind it.
+    fn find_end(&mut self) -> Result<Option<(usize, usize)>, SqlError> {
+        let mut i = self.scanned;
+        while let Some(&byte) = self.pending.get(i) {
+            if self.options.csv {
+                // An escape that is no quote keeps the quote behind it from ending the field.
+                if self.quoted && byte == self.options.escape && self.options.escape != self.options.quote {
+                    if i + 1 == self.pending.len() && !self.ended {
+                        break;
+                    }
+                    i += 2;
+                    continue;
+                }
+                if byte == self.options.quote {
+                    self.quoted = !self.quoted;
+                }
+            } else if byte == b'\\' {
+                // The byte behind a backslash is data, a line's end included.
+                if i + 1 == self.pending.len() && !self.ended {
+                    break;
+                }
+                i += 2;
+                continue;
+            }
+            if byte == b'\n' && !self.quoted {
+                let end = if i > self.at && self.pending[i - 1] == b'\r' { i - 1 } else { i };
+                return Ok(Some((end, i + 1)));
+            }
+            i += 1;
+        }
+        self.scanned = i.min(self.pending.len());
+        if self.ended && self.at < self.pending.len() {
+            let length = self.pending.len();
+            let end = if self.pending.last() == Some(&b'\r') && !self.quoted { length - 1 } else { length };
+            return Ok(Some((end.max(self.at), length)));
+        }
+        Ok(None)
+    }
+}
+
+fn text(line: &[u8], options: &CopyOptions, record: &mut CopyRecord) -> Result<(), SqlError> {
+    let mut i = 0;
+    loop {
+        let raw_start = i;
+        let start = record.data.len();
+        while let Some(&byte) = line.get(i) {
+            if byte == options.delimiter {
+                break;
+            }
+            i += 1;
+            if byte != b'\\' {
+                if byte == b'\r' {
+                    let message = "literal carriage return found in data";
+                    return Err(SqlError::new(sqlstate::BAD_COPY_FILE_FORMAT, message)
+                        .with_hint("Use \"\\r\" to represent carriage return."));
+                }
+                record.data.push(byte);
+                continue;
+            }
+            let Some(&escaped) = line.get(i) else {
+                record.data.push(b'\\');
+                break;
+            };
+            i += 1;
+            let plain = match escaped {
+                b'b' => 8,
+                b'f' => 12,
+                b'n' => b'\n',
+                b'r' => b'\r',
+                b't' => b'\t',
+                b'v' => 11,
+                b'0'..=b'7' => digits(line, &mut i, escaped - b'0', 8, 2),
+                b'x' if line.get(i).is_some_and(u8::is_ascii_hexdigit) => digits(line, &mut i, 0, 16, 2),
+                other => other,
+            };
+            record.data.push(plain);
+        }
+        let null = line[raw_start..i] == options.null[..];
+        record.push(start, null);
+        if i >= line.len() {
+            return Ok(());
+        }
+        i += 1;
+    }
+}
+
+/// Reads up to `max` more digits of a byte given in octal or hexadecimal.
+fn digits(line: &[u8], at: &mut usize, first: u8, base: u32, max: usize) -> u8 {
+    let mut value = u32::from(first);
+    for _ in 0..max {
+        let Some(digit) = line.get(*at).and_then(|b| char::from(*b).to_digit(base)) else { break };
+        value = value * base + digit;
+        *at += 1;
+    }
+    (value & 0xff) as u8
+}
+
+fn csv(line: &[u8], options: &CopyOptions, record: &mut CopyRecord) -> Result<(), SqlError> {
+    let mut i = 0;
+    loop {
+        let raw_start = i;
+        let start = record.data.len();
+        let (mut quoted, mut saw_quote) = (false, false);
+        while let Some(&byte) = line.get(i) {
+            if !quoted && byte == options.delimiter {
+                break;
+            }
+            i += 1;
+            if quoted
+                && byte == options.escape
+                && line.get(i).is_some_and(|n| *n == options.escape || *n == options.quote)
+            {
+                record.data.push(line[i]);
+                i += 1;
+            } else if byte == options.quote {
+                quoted = !quoted;
+                saw_quote = true;
+            } else {
+                record.data.push(byte);
+            }
+        }
+        if quoted {
+            return Err(SqlError::new(sqlstate::BAD_COPY_FILE_FORMAT, "unterminated CSV quoted field"));
+        }
+        let null = !saw_quote && line[raw_start..i] == options.null[..];
+        record.push(start, null);
+        if i >= line.len() {
+            return Ok(());
+        }
+        i += 1;
+    }
+}

@@ -1,0 +1,392 @@
+//! A statement's tokens, and the positions they have in the text.
+
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
+
+use super::Name;
+use crate::error::{SqlError, sqlstate};
+
+/// Operators that an expression may chain or nest: bounds its depth, and so the stack that it takes to bind and evaluate.
+const MAX_OPERATORS: usize = 250;
+/// Conditions that may be chained with AND and OR, which nest in the parser alone.
+const MAX_CONDITIONS: usize = 1000;
+/// Depth of parentheses and other nesting: without optimisation the parser takes 50 kB of stack for each level.
+const MAX_NESTING: usize = 20;
+
+/// The text of a query with the offsets of its lines, to turn lines and columns into positions.
+#[derive(Debug)]
+pub(super) struct Source<'a> {
+    text: &'a str,
+    /// For every line the characters and the bytes in front of it
+    lines: Vec<(u32, usize)>,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        let mut lines = vec![(0, 0)];
+        let mut characters = 0u32;
+        for (at, c) in text.char_indices() {
+            characters = characters.saturating_add(1);
+            if c == '\n' {
+                lines.push((characters, at + 1));
+            }
+        }
+        Self { text, lines }
+    }
+
+    fn line(&self, location: Location) -> Option<(u32, usize, usize)> {
+        let line = usize::try_from(location.line).ok()?.checked_sub(1)?;
+        let column = usize::try_from(location.column).ok()?.checked_sub(1)?;
+        self.lines.get(line).map(|(characters, bytes)| (*characters, *bytes, column))
+    }
+
+    /// Characters in front of a location.
+    pub(super) fn characters(&self, location: Location) -> Option<u32> {
+        let (characters, _, column) = self.line(location)?;
+        characters.checked_add(u32::try_from(column).ok()?)
+    }
+
+    /// Bytes in front of a location.
+    pub(super) fn bytes(&self, location: Location) -> Option<usize> {
+        let (_, start, column) = self.line(location)?;
+        let rest = self.text.get(start..)?;
+        Some(start + rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at))
+    }
+
+    /// The text from one location to another.
+    pub(super) fn slice(&self, from: Location, to: Option<Location>) -> &'a str {
+        let start = self.bytes(from).unwrap_or(self.text.len());
+        let end = to.and_then(|to| self.bytes(to)).unwrap_or(self.text.len());
+        self.text.get(start..end).unwrap_or_default()
+    }
+
+    /// All tokens but blanks and comments.
+    pub(super) fn tokenize(&self) -> Result<Vec<TokenWithSpan>, SqlError> {
+        let dialect = PostgreSqlDialect {};
+        let tokens = Tokenizer::new(&dialect, self.text).tokenize_with_location().map_err(|error| {
+            let rest: String = self.slice(error.location, None).chars().take(40).collect();
+            let message = if error.message.contains("string literal") {
+                format!("unterminated quoted string at or near \"{rest}\"")
+            } else {
+                format!("syntax error at or near \"{rest}\"")
+            };
+            SqlError::syntax(message).at(self.characters(error.location).map(|c| c + 1))
+        })?;
+        let mut tokens = tokens;
+        tokens.retain(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF));
+        Ok(tokens)
+    }
+}
+
+/// Reads one statement's tokens.
+#[derive(Debug)]
+pub(super) struct Tokens<'a> {
+    pub(super) source: &'a Source<'a>,
+    tokens: &'a [TokenWithSpan],
+    at: usize,
+    /// Where the statement ends
+    end: Option<Location>,
+}
+
+impl<'a> Tokens<'a> {
+    pub(super) fn new(source: &'a Source<'a>, tokens: &'a [TokenWithSpan], end: Option<Location>) -> Self {
+        Self { source, tokens, at: 0, end }
+    }
+
+    pub(super) fn peek(&self) -> Option<&'a Token> {
+        self.tokens.get(self.at).map(|t| &t.token)
+    }
+
+    pub(super) fn next(&mut self) -> Option<&'a Token> {
+        let token = self.peek();
+        self.at += usize::from(token.is_some());
+        token
+    }
+
+    pub(super) fn is_end(&self) -> bool {
+        self.at >= self.tokens.len()
+    }
+
+    pub(super) fn back_to_start(&mut self) {
+        self.at = 0;
+    }
+
+    /// The text from the next token to the statement's end.
+    pub(super) fn rest(&self) -> &'a str {
+        match self.tokens.get(self.at) {
+            Some(token) => self.source.slice(token.span.start, self.end).trim_ascii_end(),
+            None => "",
+        }
+    }
+
+    /// The syntax error at the next token.
+    pub(super) fn error(&self) -> SqlError {
+        self.error_at(self.at)
+    }
+
+    fn error_at(&self, index: usize) -> SqlError {
+        let Some(token) = self.tokens.get(index) else {
+            return SqlError::syntax("syntax error at end of input").at(self.end_position());
+        };
+        let next = self.tokens.get(index + 1).map(|t| t.span.start).or(self.end);
+        let shown = self.source.slice(token.span.start, next).trim_ascii_end();
+        // Quoted and long tokens are shown whole by PostgreSQL too, but a bounded message does.
+        let shown: String = shown.split(['\n', '\r']).next().unwrap_or_default().chars().take(80).collect();
+        let shown =
+            shown.split(" --").next().unwrap_or_default().split("/*").next().unwrap_or_default().trim_end();
+        let position = self.source.characters(token.span.start).map(|c| c + 1);
+        SqlError::syntax(format!("syntax error at or near \"{shown}\"")).at(position)
+    }
+
+    fn end_position(&self) -> Option<u32> {
+        let end = self.end.and_then(|end| self.source.characters(end));
+        Some(end.unwrap_or_else(|| self.source.text.chars().count() as u32) + 1)
+    }
+
+    /// Whether the word `offset` tokens ahead is this one (lower case), without quotes.
+    pub(super) fn is_word_at(&self, offset: usize, word: &str) -> bool {
+        matches!(self.tokens.get(self.at + offset).map(|t| &t.token),
+            Some(Token::Word(w)) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
+    }
+
+    pub(super) fn is_word(&self, word: &str) -> bool {
+        self.is_word_at(0, word)
+    }
+
+    pub(super) fn eat_word(&mut self, word: &str) -> bool {
+        let found = self.is_word(word);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// Eats all of these words or none.
+    pub(super) fn eat_words(&mut self, words: &[&str]) -> bool {
+        let found = words.iter().enumerate().all(|(i, word)| self.is_word_at(i, word));
+        self.at += if found { words.len() } else { 0 };
+        found
+    }
+
+    pub(super) fn expect_word(&mut self, word: &str) -> Result<(), SqlError> {
+        if self.eat_word(word) { Ok(()) } else { Err(self.error()) }
+    }
+
+    pub(super) fn eat(&mut self, token: &Token) -> bool {
+        let found = self.peek() == Some(token);
+        self.at += usize::from(found);
+        found
+    }
+
+    pub(super) fn expect(&mut self, token: &Token) -> Result<(), SqlError> {
+        if self.eat(token) { Ok(()) } else { Err(self.error()) }
+    }
+
+    pub(super) fn expect_end(&self) -> Result<(), SqlError> {
+        if self.is_end() { Ok(()) } else { Err(self.error()) }
+    }
+
+    /// A name: folded unless it is quoted.
+    pub(super) fn identifier(&mut self) -> Result<String, SqlError> {
+        match self.peek() {
+            Some(Token::Word(word)) => {
+                let name = fold(&word.value, word.quote_style.is_some());
+                self.at += 1;
+                Ok(name)
+            }
+            _ => Err(self.error()),
+        }
+    }
+
+    pub(super) fn name(&mut self) -> Result<Name, SqlError> {
+        let first = self.identifier()?;
+        if self.eat(&Token::Period) {
+            return Ok(Name { schema: Some(first), name: self.identifier()? });
+        }
+        Ok(Name { schema: None, name: first })
+    }
+
+    pub(super) fn names(&mut self) -> Result<Vec<Name>, SqlError> {
+        let mut names = Vec::new();
+        loop {
+            let _ = self.eat_word("only");
+            names.push(self.name()?);
+            let _ = self.eat(&Token::Mul);
+            if !self.eat(&Token::Comma) {
+                return Ok(names);
+            }
+        }
+    }
+
+    /// `(a, b, c)`
+    pub(super) fn column_list(&mut self) -> Result<Vec<String>, SqlError> {
+        self.expect(&Token::LParen)?;
+        let mut columns = vec![self.identifier()?];
+        while self.eat(&Token::Comma) {
+            columns.push(self.identifier()?);
+        }
+        self.expect(&Token::RParen)?;
+        Ok(columns)
+    }
+
+    /// A string, with whatever quotes.
+    pub(super) fn string(&mut self) -> Result<String, SqlError> {
+        match self.peek() {
+            Some(
+                Token::SingleQuotedString(text)
+                | Token::EscapedStringLiteral(text)
+                | Token::UnicodeStringLiteral(text),
+            ) => {
+                self.at += 1;
+                Ok(text.clone())
+            }
+            Some(Token::DollarQuotedString(text)) => {
+                self.at += 1;
+                Ok(text.value.clone())
+            }
+            _ => Err(self.error()),
+        }
+    }
+
+    /// Moves behind the parenthesis that closes the one at hand and gives the tokens between.
+    pub(super) fn parenthesized(&mut self) -> Result<Tokens<'a>, SqlError> {
+        self.expect(&Token::LParen)?;
+        let start = self.at;
+        let mut depth = 1;
+        while let Some(token) = self.next() {
+            match token {
+                Token::LParen => depth += 1,
+                Token::RParen => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                let end = self.tokens.get(self.at - 1).map(|t| t.span.start);
+                return Ok(Self::new(self.source, &self.tokens[start..self.at - 1], end));
+            }
+        }
+        Err(self.error())
+    }
+
+    /// Gives the tokens from the next one to the end to the SQL parser.
+    pub(super) fn parse_sql<T>(
+        &mut self,
+        read: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
+    ) -> Result<T, SqlError> {
+        self.check_depth()?;
+        let dialect = PostgreSqlDialect {};
+        let rest = self.tokens.get(self.at..).unwrap_or_default();
+        let mut parser =
+            Parser::new(&dialect).with_recursion_limit(MAX_NESTING).with_tokens_with_locations(rest.to_vec());
+        let value = read(&mut parser).map_err(|error| self.explain(&error))?;
+        let next = parser.peek_token();
+        if next.token != Token::EOF {
+            return Err(self.error_at(self.index_of(next.span.start)));
+        }
+        self.at = self.tokens.len();
+        Ok(value)
+    }
+
+    /// Refuses what would nest deeper than the stack should hold: chains of operators nest as parentheses do.
+    fn check_depth(&self) -> Result<(), SqlError> {
+        let too_deep = || {
+            SqlError::new(sqlstate::STATEMENT_TOO_COMPLEX, "stack depth limit exceeded")
+                .with_detail("The statement is nested too deeply.")
+        };
+        let mut outer: Vec<(usize, usize)> = Vec::new();
+        let (mut total, mut here, mut conditions) = (0usize, 0usize, 0usize);
+        for token in self.tokens.get(self.at..).unwrap_or_default() {
+            match &token.token {
+                Token::LParen => {
+                    outer.push((here, conditions));
+                    (here, conditions) = (0, 0);
+                }
+                Token::RParen => {
+                    total -= here;
+                    (here, conditions) = outer.pop().unwrap_or((0, 0));
+                }
+                Token::Comma => {
+                    total -= here;
+                    (here, conditions) = (0, 0);
+                }
+                Token::Word(word) if ["and", "or"].iter().any(|k| word.value.eq_ignore_ascii_case(k)) => {
+                    total -= here;
+                    here = 0;
+                    conditions += 1;
+                }
+                Token::Word(word) if !is_operator_word(&word.value) => {}
+                Token::Number(..) | Token::SingleQuotedString(_) | Token::Placeholder(_) => {}
+                Token::Period | Token::RBracket | Token::RBrace => {}
+                _ => {
+                    here += 1;
+                    total += 1;
+                }
+            }
+            if total > MAX_OPERATORS || conditions > MAX_CONDITIONS || outer.len() > MAX_NESTING {
+                return Err(too_deep());
+            }
+        }
+        Ok(())
+    }
+
+    fn index_of(&self, location: Location) -> usize {
+        self.tokens.iter().position(|t| t.span.start == location).unwrap_or(self.tokens.len())
+    }
+
+    /// The error that PostgreSQL would report where the SQL parser gave up.
+    fn explain(&self, error: &ParserError) -> SqlError {
+        let message = match error {
+            ParserError::RecursionLimitExceeded => {
+                return SqlError::new(sqlstate::STATEMENT_TOO_COMPLEX, "stack depth limit exceeded");
+            }
+            ParserError::TokenizerError(message) | ParserError::ParserError(message) => message,
+        };
+        match location_in(message) {
+            Some(location) => self.error_at(self.index_of(location)),
+            None if message.contains("found: EOF") => self.error_at(self.tokens.len()),
+            None => SqlError::syntax(format!("syntax error: {message}")),
+        }
+    }
+}
+
+fn is_operator_word(word: &str) -> bool {
+    [
+        "not",
+        "is",
+        "in",
+        "like",
+        "ilike",
+        "between",
+        "case",
+        "when",
+        "at",
+        "collate",
+        "union",
+        "except",
+        "intersect",
+        "join",
+        "select",
+        "array",
+        "interval",
+        "cast",
+        "any",
+        "all",
+        "similar",
+        "escape",
+        "with",
+        "over",
+    ]
+    .iter()
+    .any(|k| word.eq_ignore_ascii_case(k))
+}
+
+/// Reads ` at Line: 1, Column: 8` at the end of a message.
+fn location_in(message: &str) -> Option<Location> {
+    let (_, rest) = message.rsplit_once(" at Line: ")?;
+    let (line, column) = rest.split_once(", Column: ")?;
+    Some(Location { line: line.parse().ok()?, column: column.trim_end().parse().ok()? })
+}
+
+/// Names without quotes are lower case (ASCII), all are cut at 63 bytes.
+pub(crate) fn fold(name: &str, quoted: bool) -> String {
+    let name = crate::types::text::truncate_name(name);
+    if quoted { name.to_owned() } else { name.to_ascii_lowercase() }
+}

@@ -1,0 +1,576 @@
+//! SELECT and VALUES.
+
+use sqlparser::ast::{
+    self, Distinct, Expr as Ast, GroupByExpr, LimitClause, OrderByKind, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins,
+};
+
+use super::binder::{AGGREGATE_BASE, Binder, Bound, object_name};
+use super::coerce::Context;
+use super::path;
+use super::scope::{Relation, Scope, ScopeColumn};
+use crate::error::{SqlError, sqlstate};
+use crate::expr::Expr;
+use crate::parse::fold as fold_name;
+use crate::plan::{Access, Grouping, LockWait, OutputColumn, RowLock, SelectPlan, SortKey, Source};
+use crate::types::{Type, Value};
+
+/// Refuses a clause that is there.
+pub(super) fn refuse(present: bool, what: &str) -> Result<(), SqlError> {
+    if present { Err(SqlError::unsupported(what)) } else { Ok(()) }
+}
+
+impl Binder<'_> {
+    /// Plans a query.
+    pub(super) fn query(&mut self, query: &Query) -> Result<(SelectPlan, Vec<OutputColumn>), SqlError> {
+        refuse(query.with.is_some(), "WITH")?;
+        refuse(!query.pipe_operators.is_empty() || query.for_clause.is_some(), "this form of a query")?;
+        refuse(query.settings.is_some() || query.format_clause.is_some(), "this form of a query")?;
+        let (mut plan, columns) = match &*query.body {
+            SetExpr::Select(select) => self.select(select, query)?,
+            SetExpr::Values(values) => self.values(values, query)?,
+            SetExpr::Query(inner) => {
+                refuse(
+                    query.order_by.is_some() || query.limit_clause.is_some(),
+                    "a query in parentheses with clauses",
+                )?;
+                self.query(inner)?
+            }
+            SetExpr::SetOperation { op, .. } => return Err(SqlError::unsupported(op)),
+            SetExpr::Table(_) => return Err(SqlError::unsupported("TABLE")),
+            _ => return Err(SqlError::unsupported("a statement within a query")),
+        };
+        self.limits(query, &mut plan)?;
+        plan.lock = row_lock(query)?;
+        if plan.lock.is_some() && plan.grouping.is_some() {
+            return Err(SqlError::unsupported("FOR UPDATE with aggregates, GROUP BY or DISTINCT"));
+        }
+        Ok((plan, columns))
+    }
+
+    fn limits(&mut self, query: &Query, plan: &mut SelectPlan) -> Result<(), SqlError> {
+        self.scope = Scope::nothing();
+        self.clause = "LIMIT";
+        match &query.limit_clause {
+            None => {}
+            Some(LimitClause::LimitOffset { limit, offset, limit_by }) => {
+                refuse(!limit_by.is_empty(), "LIMIT BY")?;
+                plan.limit = limit.as_ref().map(|e| self.bigint(e)).transpose()?;
+                plan.offset = offset.as_ref().map(|o| self.bigint(&o.value)).transpose()?;
+            }
+            Some(LimitClause::OffsetCommaLimit { .. }) => {
+                return Err(SqlError::syntax("LIMIT #,# syntax is not supported")
+                    .with_hint("Use separate LIMIT and OFFSET clauses."));
+            }
+        }
+        if let Some(fetch) = &query.fetch {
+            refuse(fetch.with_ties || fetch.percent, "FETCH ... WITH TIES or PERCENT")?;
+            plan.limit = Some(match &fetch.quantity {
+                Some(quantity) => self.bigint(quantity)?,
+                None => Expr::Const(Value::Int8(1)),
+            });
+        }
+        Ok(())
+    }
+
+    fn bigint(&mut self, ast: &Ast) -> Result<Expr, SqlError> {
+        let bound = self.bind(ast)?;
+        let from = bound.ty;
+        // PostgreSQL rounds a double here, as in an assignment.
+        self.try_coerce(bound, Type::Int8, Context::Assignment)?.map(|b| b.expr).ok_or_else(|| {
+            let message = format!("argument of LIMIT must be type bigint, not type {}", from.name());
+            SqlError::new(sqlstate::DATATYPE_MISMATCH, message).at(self.position(ast))
+        })
+    }
+
+    fn values(
+        &mut self,
+        values: &ast::Values,
+        query: &Query,
+    ) -> Result<(SelectPlan, Vec<OutputColumn>), SqlError> {
+        refuse(query.order_by.is_some(), "ORDER BY of VALUES")?;
+        let width = values.rows.first().map_or(0, |row| row.content.len());
+        let mut columns: Vec<Vec<Bound>> = (0..width).map(|_| Vec::new()).collect();
+        for row in &values.rows {
+            if row.content.len() != width {
+                return Err(SqlError::syntax("VALUES lists must all be the same length"));
+            }
+            for (expr, column) in row.content.iter().zip(&mut columns) {
+                column.push(self.bind(expr)?);
+            }
+        }
+        let mut rows = vec![Vec::with_capacity(width); values.rows.len()];
+        let mut output = Vec::with_capacity(width);
+        for (position, column) in columns.into_iter().enumerate() {
+            let (exprs, ty) = self.unify(column, "VALUES")?;
+            for (row, expr) in rows.iter_mut().zip(exprs) {
+                row.push(expr);
+            }
+            output.push(OutputColumn { name: format!("column{}", position + 1), ty, table: 0, attribute: 0 });
+        }
+        let projection = (0..width).map(|c| Expr::Column(c as u16)).collect();
+        Ok((simple(Source::Values(rows), projection), output))
+    }
+
+    fn select(
+        &mut self,
+        select: &Select,
+        query: &Query,
+    ) -> Result<(SelectPlan, Vec<OutputColumn>), SqlError> {
+        refuse_foreign_clauses(select)?;
+        let source = self.from(&select.from)?;
+        self.clause = "WHERE";
+        let filter = match &select.selection {
+            Some(condition) => {
+                let bound = self.bind(condition)?;
+                Some(self.boolean(bound, "WHERE").map_err(|e| e.at(self.position(condition)))?)
+            }
+            None => None,
+        };
+        self.clause = "GROUP BY";
+        self.aggregates = Some(Vec::new());
+        let (mut projection, output) = self.projection(&select.projection)?;
+        let group_by = match &select.group_by {
+            GroupByExpr::Expressions(list, modifiers) => {
+                refuse(!modifiers.is_empty(), "GROUP BY with modifiers")?;
+                list
+            }
+            GroupByExpr::All(_) => return Err(SqlError::unsupported("GROUP BY ALL")),
+        };
+        let found = self.aggregates.take();
+        let mut keys = Vec::new();
+        for key in group_by {
+            keys.push(self.output_or_column(key, &projection, &output, false)?);
+        }
+        self.aggregates = found;
+        self.clause = "HAVING";
+        let mut having = match &select.having {
+            Some(condition) => {
+                let bound = self.bind(condition)?;
+                Some(self.boolean(bound, "HAVING")?)
+            }
+            None => None,
+        };
+        self.clause = "ORDER BY";
+        let mut order_by = self.order_by(query, &projection, &output)?;
+        let aggregates = self.aggregates.take().unwrap_or_default();
+        let distinct = match &select.distinct {
+            None | Some(Distinct::All) => false,
+            Some(Distinct::Distinct) => true,
+            Some(Distinct::On(_)) => return Err(SqlError::unsupported("DISTINCT ON")),
+        };
+        let grouped = !keys.is_empty() || !aggregates.is_empty() || having.is_some();
+        let mut grouping = None;
+        if grouped {
+            refuse(distinct, "DISTINCT with aggregates or GROUP BY")?;
+            let (keys, key_types): (Vec<Expr>, Vec<Type>) = keys.into_iter().map(|b| (b.expr, b.ty)).unzip();
+            for expr in
+                projection.iter_mut().chain(having.as_mut()).chain(order_by.iter_mut().map(|k| &mut k.expr))
+            {
+                self.over_groups(expr, &keys)?;
+            }
+            grouping = Some(Grouping { keys, key_types, aggregates, having });
+        } else if distinct {
+            let key_types = output.iter().map(|c| c.ty).collect();
+            for sort in &mut order_by {
+                let position = projection.iter().position(|e| *e == sort.expr).ok_or_else(|| {
+                    let message = "for SELECT DISTINCT, ORDER BY expressions must appear in select list";
+                    SqlError::new(sqlstate::INVALID_COLUMN_REFERENCE, message)
+                })?;
+                sort.expr = Expr::Column(position as u16);
+            }
+            let columns = (0..projection.len()).map(|c| Expr::Column(c as u16)).collect();
+            let keys = std::mem::replace(&mut projection, columns);
+            grouping = Some(Grouping { keys, key_types, aggregates, having: None });
+        }
+        let mut plan = simple(source, projection);
+        plan.filter = filter;
+        if let Source::Table { table, access } = &mut plan.source {
+            (*access, plan.filter) = path::choose(table, plan.filter.take());
+            if grouping.is_none() && !order_by.is_empty() && path::delivers(table, access, &order_by) {
+                order_by.clear();
+            }
+        }
+        plan.grouping = grouping;
+        plan.order_by = order_by;
+        Ok((plan, output))
+    }
+
+    /// Replaces keys and aggregates in an expression by the columns of a group's row.
+    fn over_groups(&self, expr: &mut Expr, keys: &[Expr]) -> Result<(), SqlError> {
+        let scope = &self.scope;
+        expr.rewrite(&mut |e| {
+            if let Some(position) = keys.iter().position(|key| key == e) {
+                *e = Expr::Column(position as u16);
+                return Ok(true);
+            }
+            match e {
+                Expr::Column(c) if *c >= AGGREGATE_BASE => {
+                    *c = *c - AGGREGATE_BASE + keys.len() as u16;
+                    Ok(true)
+                }
+                Expr::Column(c) => {
+                    let column = scope.columns.get(usize::from(*c)).map_or("?", |c| &c.name);
+                    let message = format!(
+                        "column \"{}.{column}\" must appear in the GROUP BY clause or be used in an aggregate function",
+                        scope.name
+                    );
+                    Err(SqlError::new(sqlstate::GROUPING_ERROR, message))
+                }
+                _ => Ok(false),
+            }
+        })
+    }
+
+    /// The columns of a select list or RETURNING.
+    pub(super) fn projection(
+        &mut self,
+        items: &[SelectItem],
+    ) -> Result<(Vec<Expr>, Vec<OutputColumn>), SqlError> {
+        let (mut exprs, mut output) = (Vec::new(), Vec::new());
+        for item in items {
+            let (ast, alias) = match item {
+                SelectItem::UnnamedExpr(ast) => (ast, None),
+                SelectItem::ExprWithAlias { expr, alias } => (expr, Some(alias)),
+                SelectItem::Wildcard(options) => {
+                    refuse_wildcard_options(options)?;
+                    self.wildcard(&mut exprs, &mut output)?;
+                    continue;
+                }
+                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
+                    refuse_wildcard_options(options)?;
+                    let name = object_name(name)?.name;
+                    if name != self.scope.name {
+                        let message = format!("missing FROM-clause entry for table \"{name}\"");
+                        return Err(SqlError::new(sqlstate::UNDEFINED_TABLE, message));
+                    }
+                    self.wildcard(&mut exprs, &mut output)?;
+                    continue;
+                }
+                _ => return Err(SqlError::unsupported("this form of a select list")),
+            };
+            let bound = self.any_type(ast)?;
+            let (table, attribute) = match bound.expr {
+                Expr::Column(column) if column < AGGREGATE_BASE => self.scope.origin(column),
+                _ => (0, 0),
+            };
+            let name = match alias {
+                Some(alias) => fold_name(&alias.value, alias.quote_style.is_some()),
+                None => output_name(ast).unwrap_or_else(|| "?column?".to_owned()),
+            };
+            output.push(OutputColumn { name, ty: bound.ty, table, attribute });
+            exprs.push(bound.expr);
+        }
+        if exprs.len() > 1664 {
+            return Err(SqlError::new(
+                sqlstate::TOO_MANY_COLUMNS,
+                "target lists can have at most 1664 entries",
+            ));
+        }
+        Ok((exprs, output))
+    }
+
+    fn wildcard(&self, exprs: &mut Vec<Expr>, output: &mut Vec<OutputColumn>) -> Result<(), SqlError> {
+        if matches!(self.scope.relation, Relation::Nothing) {
+            return Err(SqlError::syntax("SELECT * with no tables specified is not valid"));
+        }
+        for (position, column) in self.scope.columns.iter().enumerate() {
+            let (table, attribute) = self.scope.origin(position as u16);
+            output.push(OutputColumn { name: column.name.clone(), ty: column.ty, table, attribute });
+            exprs.push(Expr::Column(position as u16));
+        }
+        Ok(())
+    }
+
+    fn order_by(
+        &mut self,
+        query: &Query,
+        projection: &[Expr],
+        output: &[OutputColumn],
+    ) -> Result<Vec<SortKey>, SqlError> {
+        let Some(order_by) = &query.order_by else { return Ok(Vec::new()) };
+        refuse(order_by.interpolate.is_some(), "INTERPOLATE")?;
+        let OrderByKind::Expressions(list) = &order_by.kind else {
+            return Err(SqlError::unsupported("ORDER BY ALL"));
+        };
+        let mut keys = Vec::with_capacity(list.len());
+        for item in list {
+            refuse(item.with_fill.is_some(), "WITH FILL")?;
+            let bound = self.output_or_column(&item.expr, projection, output, true)?;
+            if bound.ty == Type::Jsonb {
+                return Err(SqlError::unsupported("sorting by jsonb values"));
+            }
+            let descending = match &item.options.sort {
+                None | Some(ast::OrderBySort::Asc) => false,
+                Some(ast::OrderBySort::Desc) => true,
+                Some(_) => return Err(SqlError::unsupported("ORDER BY ... USING")),
+            };
+            let nulls_first = item.options.nulls_first.unwrap_or(descending);
+            if !bound.expr.is_row_independent() || matches!(bound.expr, Expr::System(..)) {
+                keys.push(SortKey { expr: bound.expr, descending, nulls_first });
+            }
+        }
+        Ok(keys)
+    }
+
+    /// A number of an output column, the name of one, or an expression over the source.
+    fn output_or_column(
+        &mut self,
+        ast: &Ast,
+        projection: &[Expr],
+        output: &[OutputColumn],
+        names_first: bool,
+    ) -> Result<Bound, SqlError> {
+        let by_position =
+            |at: usize| Some(Bound { expr: projection.get(at)?.clone(), ty: output.get(at)?.ty });
+        match ast {
+            Ast::Value(v) if matches!(v.value, ast::Value::Number(..)) => {
+                let ast::Value::Number(digits, _) = &v.value else { return self.any_type(ast) };
+                let at = digits.parse::<usize>().ok().and_then(|n| n.checked_sub(1));
+                at.and_then(by_position).ok_or_else(|| {
+                    let message = format!("{} position {digits} is not in select list", self.clause);
+                    SqlError::new(sqlstate::INVALID_COLUMN_REFERENCE, message).at(self.position(ast))
+                })
+            }
+            Ast::Identifier(ident) => {
+                let name = fold_name(&ident.value, ident.quote_style.is_some());
+                let in_output = || output.iter().position(|c| c.name == name);
+                if names_first || self.scope.find(&name).is_none() {
+                    if let Some(bound) = in_output().and_then(by_position) {
+                        return Ok(bound);
+                    }
+                }
+                self.any_type(ast)
+            }
+            _ => self.any_type(ast),
+        }
+    }
+
+    /// The source of a query; names its columns in the scope.
+    fn from(&mut self, from: &[TableWithJoins]) -> Result<Source, SqlError> {
+        let relation = match from {
+            [] => {
+                self.scope = Scope::nothing();
+                return Ok(Source::Nothing);
+            }
+            [TableWithJoins { relation, joins }] if joins.is_empty() => relation,
+            _ => return Err(SqlError::unsupported("a join")),
+        };
+        match relation {
+            TableFactor::Table {
+                name,
+                alias,
+                args,
+                with_ordinality: false,
+                sample: None,
+                version: None,
+                ..
+            } => {
+                let (alias, columns) = alias_of(alias.as_ref());
+                if let Some(args) = args {
+                    return self.series(name, &args.args, alias, columns);
+                }
+                let source = self.relation(name, alias)?;
+                self.rename(columns)?;
+                Ok(source)
+            }
+            TableFactor::Function { name, args, alias, with_ordinality: false, lateral: false } => {
+                let (alias, columns) = alias_of(alias.as_ref());
+                self.series(name, args, alias, columns)
+            }
+            TableFactor::Derived { subquery, alias, lateral: false, sample: None } => match &*subquery.body {
+                SetExpr::Values(values) if subquery.order_by.is_none() && subquery.limit_clause.is_none() => {
+                    let (plan, output) = self.values(values, subquery)?;
+                    let (alias, columns) = alias_of(alias.as_ref());
+                    let named = output.into_iter().map(|c| ScopeColumn { name: c.name, ty: c.ty }).collect();
+                    self.scope = Scope {
+                        relation: Relation::Other,
+                        name: alias.unwrap_or_default(),
+                        columns: named,
+                        with_excluded: false,
+                    };
+                    self.rename(columns)?;
+                    Ok(plan.source)
+                }
+                _ => Err(SqlError::unsupported("a subquery")),
+            },
+            _ => Err(SqlError::unsupported("this form of FROM")),
+        }
+    }
+
+    fn rename(&mut self, columns: Vec<String>) -> Result<(), SqlError> {
+        if columns.len() > self.scope.columns.len() {
+            let message = format!(
+                "table \"{}\" has {} columns available but {} columns specified",
+                self.scope.name,
+                self.scope.columns.len(),
+                columns.len()
+            );
+            return Err(SqlError::new(sqlstate::INVALID_COLUMN_REFERENCE, message));
+        }
+        for (column, name) in self.scope.columns.iter_mut().zip(columns) {
+            column.name = name;
+        }
+        Ok(())
+    }
+
+    fn relation(&mut self, object: &ast::ObjectName, alias: Option<String>) -> Result<Source, SqlError> {
+        let name = object_name(object)?;
+        if let Some(table) = self.catalog.table(name.schema.as_deref(), &name.name) {
+            self.scope = Scope::table(&table, alias);
+            return Ok(Source::Table { table, access: Access::full() });
+        }
+        if let Some(relation) = self.catalog.system_relation(name.schema.as_deref(), &name.name) {
+            self.scope = Scope::system(&relation, alias);
+            return Ok(Source::System(relation));
+        }
+        Err(super::no_relation(&name).at(self.position(object)))
+    }
+
+    fn series(
+        &mut self,
+        name: &ast::ObjectName,
+        args: &[ast::FunctionArg],
+        alias: Option<String>,
+        columns: Vec<String>,
+    ) -> Result<Source, SqlError> {
+        let function = object_name(name)?;
+        if function.name != "generate_series" || !(2..=3).contains(&args.len()) {
+            return Err(
+                SqlError::unsupported(format!("function {} in FROM", function.name)).at(self.position(name))
+            );
+        }
+        self.scope = Scope::nothing();
+        let mut bounds = Vec::new();
+        for arg in args {
+            match arg {
+                ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => bounds.push(self.bind(expr)?),
+                _ => return Err(SqlError::unsupported("a named argument")),
+            }
+        }
+        let types: Vec<Type> = bounds.iter().map(|b| b.ty).collect();
+        let int4 = types.iter().all(|ty| matches!(ty, Type::Int2 | Type::Int4 | Type::Unknown));
+        let ty = if int4 { Type::Int4 } else { Type::Int8 };
+        let mut exprs = Vec::new();
+        for bound in bounds {
+            let bound = self.try_coerce(bound, ty, Context::Implicit)?;
+            let bound = match bound {
+                Some(bound) => self.try_coerce(bound, Type::Int8, Context::Implicit)?,
+                None => None,
+            };
+            exprs.push(bound.ok_or_else(|| super::functions::no_function("generate_series", &types))?.expr);
+        }
+        let alias = alias.unwrap_or(function.name);
+        let column = columns.into_iter().next().unwrap_or_else(|| alias.clone());
+        self.scope = Scope {
+            relation: Relation::Other,
+            name: alias,
+            columns: vec![ScopeColumn { name: column, ty }],
+            with_excluded: false,
+        };
+        let step = if exprs.len() == 3 { exprs.pop() } else { None }.unwrap_or(Expr::Const(Value::Int8(1)));
+        match (exprs.pop(), exprs.pop()) {
+            (Some(stop), Some(start)) => Ok(Source::Series { start, stop, step, int4 }),
+            _ => Err(SqlError::internal("series without bounds")),
+        }
+    }
+}
+
+fn simple(source: Source, projection: Vec<Expr>) -> SelectPlan {
+    SelectPlan {
+        source,
+        filter: None,
+        grouping: None,
+        projection,
+        order_by: Vec::new(),
+        limit: None,
+        offset: None,
+        lock: None,
+    }
+}
+
+fn alias_of(alias: Option<&ast::TableAlias>) -> (Option<String>, Vec<String>) {
+    let folded = |ident: &ast::Ident| fold_name(&ident.value, ident.quote_style.is_some());
+    match alias {
+        Some(alias) => (Some(folded(&alias.name)), alias.columns.iter().map(|c| folded(&c.name)).collect()),
+        None => (None, Vec::new()),
+    }
+}
+
+fn row_lock(query: &Query) -> Result<Option<RowLock>, SqlError> {
+    let Some(first) = query.locks.first() else { return Ok(None) };
+    let mut lock = RowLock { exclusive: false, wait: LockWait::Block };
+    for clause in &query.locks {
+        lock.exclusive |= clause.lock_type == ast::LockType::Update;
+    }
+    lock.wait = match first.nonblock {
+        None => LockWait::Block,
+        Some(ast::NonBlock::Nowait) => LockWait::Fail,
+        Some(ast::NonBlock::SkipLocked) => LockWait::Skip,
+    };
+    Ok(Some(lock))
+}
+
+fn refuse_wildcard_options(options: &ast::WildcardAdditionalOptions) -> Result<(), SqlError> {
+    let any = options.opt_ilike.is_some()
+        || options.opt_exclude.is_some()
+        || options.opt_except.is_some()
+        || options.opt_replace.is_some()
+        || options.opt_rename.is_some()
+        || options.opt_alias.is_some();
+    refuse(any, "an option of *")
+}
+
+fn refuse_foreign_clauses(select: &Select) -> Result<(), SqlError> {
+    refuse(select.into.is_some(), "SELECT INTO")?;
+    refuse(!select.named_window.is_empty(), "WINDOW")?;
+    let foreign = select.top.is_some()
+        || select.exclude.is_some()
+        || select.select_modifiers.is_some()
+        || !select.lateral_views.is_empty()
+        || select.prewhere.is_some()
+        || !select.connect_by.is_empty()
+        || !select.cluster_by.is_empty()
+        || !select.distribute_by.is_empty()
+        || !select.sort_by.is_empty()
+        || select.qualify.is_some()
+        || select.value_table_mode.is_some()
+        || select.flavor != ast::SelectFlavor::Standard;
+    refuse(foreign, "this form of SELECT")
+}
+
+/// The name that PostgreSQL gives to a column (`FigureColname` in `parse_target.c`).
+fn output_name(ast: &Ast) -> Option<String> {
+    let folded = |ident: &ast::Ident| fold_name(&ident.value, ident.quote_style.is_some());
+    match ast {
+        Ast::Identifier(ident) => Some(folded(ident)),
+        Ast::CompoundIdentifier(parts) => parts.last().map(folded),
+        Ast::Nested(inner) | Ast::Collate { expr: inner, .. } => output_name(inner),
+        Ast::Function(function) => object_name(&function.name).ok().map(|n| n.name),
+        Ast::Cast { expr, data_type, .. } => output_name(expr)
+            .or_else(|| super::data_type::resolve(data_type).ok().map(|ty| ty.typname().to_owned())),
+        Ast::TypedString(typed) => {
+            super::data_type::resolve(&typed.data_type).ok().map(|ty| ty.typname().to_owned())
+        }
+        Ast::Interval(_) => Some("interval".to_owned()),
+        Ast::Value(v) if matches!(v.value, ast::Value::Boolean(_)) => Some("bool".to_owned()),
+        Ast::Case { else_result, .. } => {
+            else_result.as_ref().and_then(|e| output_name(e)).or_else(|| Some("case".to_owned()))
+        }
+        Ast::Extract { .. } => Some("extract".to_owned()),
+        Ast::Substring { .. } => Some("substring".to_owned()),
+        Ast::Position { .. } => Some("position".to_owned()),
+        Ast::Ceil { .. } => Some("ceil".to_owned()),
+        Ast::Floor { .. } => Some("floor".to_owned()),
+        Ast::Trim { trim_where, .. } => Some(
+            match trim_where {
+                Some(ast::TrimWhereField::Leading) => "ltrim",
+                Some(ast::TrimWhereField::Trailing) => "rtrim",
+                _ => "btrim",
+            }
+            .to_owned(),
+        ),
+        Ast::Exists { .. } => Some("exists".to_owned()),
+        _ => None,
+    }
+}
