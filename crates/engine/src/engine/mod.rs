@@ -45,6 +45,7 @@ use dropped::DroppedTrees;
 use durability::Durability;
 pub(crate) use numbers::Numbers;
 use publishing::Publishing;
+pub(crate) use recovery_wal::RecoveryWal;
 use visibility::Visibility;
 
 /// Opcode of the record that says which tree's number comes next.

@@ -1,4 +1,5 @@
-//! The log as the pool sees it while there is none to append to: during crash recovery.
+//! The log as the pool sees it while there is none to append to: during crash recovery, and on a
+//! standby.
 
 use std::sync::{Arc, OnceLock};
 
@@ -8,15 +9,15 @@ use crate::EngineError;
 use crate::buffer::WalBeforeData;
 use crate::log::Log;
 
-/// Everything that recovery replays has been made durable before; from the moment on that the log is open, it is asked.
+/// Everything that is replayed has been made durable before; from the moment on that the log is open, it is asked.
 #[derive(Debug, Default)]
-pub(super) struct RecoveryWal {
+pub(crate) struct RecoveryWal {
     log: OnceLock<Arc<Log>>,
 }
 
 impl RecoveryWal {
-    /// Recovery is over.
-    pub(super) fn open(&self, log: Arc<Log>) {
+    /// Recovery is over: from now on there are records in `log` that are not durable yet.
+    pub(crate) fn open(&self, log: Arc<Log>) {
         let _ = self.log.set(log);
     }
 }

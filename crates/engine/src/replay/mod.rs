@@ -18,7 +18,7 @@ use std::sync::Arc;
 use tracing::debug;
 use wal::payload::{CheckPoint, EndOfRecovery, RecordTime, XlogRecord};
 use wal::reader::LogRecord;
-use wal::record::{Record, ResourceManager, Xid};
+use wal::record::{Record, RecordHeader, ResourceManager, Xid};
 use wal::{Lsn, TimelineId, WalVersion};
 
 use crate::buffer::BufferPool;
@@ -140,18 +140,22 @@ impl Replayer {
     /// Takes the next record.
     pub(crate) fn apply(&mut self, record: &LogRecord<'_>) -> Result<(), EngineError> {
         let malformed = |reason: String| EngineError::Replay { lsn: record.start, reason };
-        let parsed = Record::decode_unchecked(&record.bytes, WalVersion::V15);
-        let parsed = parsed.map_err(|error| malformed(error.to_string()))?;
-        let xid = parsed.header.xid;
+        let header = RecordHeader::decode(&record.bytes);
+        let RecordHeader { xid, resource_manager, .. } =
+            header.ok_or_else(|| malformed("it is cut short".into()))?;
         self.numbers.saw_xid(xid);
         if self.run.xid().is_some_and(|run| run != xid) {
             debug!("transaction {:?} was never committed", self.run.xid());
             self.run.clear();
         }
-        match parsed.header.resource_manager {
+        let parsed = || {
+            let parsed = Record::decode_unchecked(&record.bytes, WalVersion::V15);
+            parsed.map_err(|error| malformed(error.to_string()))
+        };
+        match resource_manager {
             ResourceManager::GENERIC => self.run.add(xid, record.start, record.end, &record.bytes),
-            ResourceManager::TRANSACTION => self.end_transaction(&parsed, record.end)?,
-            ResourceManager::XLOG => self.apply_xlog(&parsed, record)?,
+            ResourceManager::TRANSACTION => self.end_transaction(&parsed()?, record.end)?,
+            ResourceManager::XLOG => self.apply_xlog(&parsed()?, record)?,
             // What they say is for others than this engine.
             ResourceManager::LOGICAL_MESSAGE | ResourceManager::STANDBY => {}
             other => {

@@ -148,9 +148,11 @@ mod tests {
         ) {
             let mut before = Page::zeroed();
             before.init(0);
-            (before.set_lower(lower), before.set_upper(upper));
+            before.set_lower(lower);
+            before.set_upper(upper);
             let mut after = before.clone();
-            (after.set_lower(grown.0), after.set_upper(grown.1));
+            after.set_lower(grown.0);
+            after.set_upper(grown.1);
             for (at, length, value) in edits {
                 let end = (at + length).min(PAGE_SIZE);
                 after.bytes_mut()[at..end].fill(value);

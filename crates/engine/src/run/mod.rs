@@ -94,7 +94,7 @@ impl<'a> Run<'a> {
         records.begin(xid);
         overlay.retain_changed(|changed| records.add(changed, image_up_to, options.compression, appender));
         records.flush(appender);
-        if overlay.len() == 0 && dropped.is_empty() {
+        if overlay.is_empty() && dropped.is_empty() {
             return None;
         }
         let buffer = records.buffer();

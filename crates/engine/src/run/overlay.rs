@@ -1,6 +1,7 @@
 //! Private versions of pages over the latest ones.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use wal::Lsn;
@@ -17,9 +18,33 @@ pub(crate) trait PageSource {
 /// Pages read and changed by one writer. A page is asked for from the source once.
 #[derive(Debug, Default)]
 pub struct Overlay {
-    places: HashMap<PageId, usize>,
+    /// Where each page is in `touched`, once there are more than [`FEW`].
+    places: HashMap<PageId, usize, BuildHasherDefault<PageHasher>>,
     /// In the order in which they were first touched.
     touched: Vec<Touched>,
+}
+
+/// So many pages are found by looking at all of them: what a commit of one row touches.
+const FEW: usize = 16;
+
+/// Spreads the two numbers that name a page; nobody chooses them to collide.
+#[derive(Debug, Default)]
+struct PageHasher(u64);
+
+impl Hasher for PageHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u32(byte.into());
+        }
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.0 = (self.0.rotate_left(32) ^ u64::from(number)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
 }
 
 /// A page in the overlay.
@@ -85,8 +110,8 @@ impl Overlay {
 
     /// Puts in `page`, whatever was there before.
     pub(super) fn put_new(&mut self, id: PageId, page: Arc<Page>) -> &mut Touched {
-        let at = match self.places.get(&id) {
-            Some(&at) => {
+        let at = match self.find(id) {
+            Some(at) => {
                 self.touched[at].page = page;
                 at
             }
@@ -98,17 +123,30 @@ impl Overlay {
     }
 
     fn touch(&mut self, source: &impl PageSource, id: PageId) -> Result<&mut Touched, EngineError> {
-        let at = match self.places.get(&id) {
-            Some(&at) => at,
+        let at = match self.find(id) {
+            Some(at) => at,
             None => self.insert(id, source.latest(id)?),
         };
         Ok(&mut self.touched[at])
     }
 
+    fn find(&self, id: PageId) -> Option<usize> {
+        if self.touched.len() <= FEW {
+            return self.touched.iter().position(|touched| touched.id == id);
+        }
+        self.places.get(&id).copied()
+    }
+
     fn insert(&mut self, id: PageId, page: Arc<Page>) -> usize {
         let at = self.touched.len();
-        self.places.insert(id, at);
         self.touched.push(Touched { id, before: Before::Same, page });
+        match at {
+            0..FEW => {}
+            FEW => self.places.extend(self.touched.iter().enumerate().map(|(at, touched)| (touched.id, at))),
+            _ => {
+                self.places.insert(id, at);
+            }
+        }
         at
     }
 

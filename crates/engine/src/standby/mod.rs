@@ -11,7 +11,7 @@ mod promote;
 
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use disk::Disk;
@@ -21,7 +21,7 @@ use wal::{Lsn, TimelineId};
 
 use crate::buffer::WalBeforeData;
 use crate::control::ClusterState;
-use crate::engine::{Directory, Parts};
+use crate::engine::{Directory, Parts, RecoveryWal};
 use crate::log::{Log, LogStart};
 use crate::replay::{LogReader, Met, Progress, Replayer};
 use crate::{Engine, EngineError, EngineOptions};
@@ -31,9 +31,12 @@ pub struct Standby {
     engine: Arc<Engine>,
     driver: Mutex<Driver>,
     consistent: AtomicBool,
+    /// See the functions of the same names. Moved by whoever replays; `replayed <= read_to`.
+    replayed: AtomicU64,
+    read_to: AtomicU64,
     /// When the last transaction replayed was committed, in microseconds; `i64::MIN` if none was.
     committed_at: AtomicI64,
-    /// The timeline replayed last, as a number; the driver's, for those who only look.
+    /// The timeline that its promotion began, once it was promoted.
     promoted: OnceLock<TimelineId>,
 }
 
@@ -42,6 +45,8 @@ struct Driver {
     directory: Directory,
     reader: LogReader,
     replayer: Replayer,
+    /// What the pool asks before it writes a page.
+    wal: Arc<RecoveryWal>,
     /// Where the pages are consistent, as far as the control file knows it.
     consistent_at: Lsn,
     /// The redo position of the last checkpoint replayed, or of the one that replay began with.
@@ -77,7 +82,9 @@ impl Standby {
         let log = Log::follow(Arc::clone(&directory.disk), &directory.wal_path(), log_options, start)?;
         let log = Arc::new(log);
         log.set_initial_redo(directory.checkpoint.redo);
-        let pool = directory.pool(Arc::clone(&log) as Arc<dyn WalBeforeData>, &options);
+        // Nothing is replayed that is not durable here.
+        let wal = Arc::new(RecoveryWal::default());
+        let pool = directory.pool(Arc::clone(&wal) as Arc<dyn WalBeforeData>, &options);
         let replayer = Replayer::new(Arc::clone(&pool), source.clone(), &directory.checkpoint);
         // What an orderly or crashed leader left is consistent where its log ends at the earliest, and so is what a standby
         // had replayed; for a backup its label decides.
@@ -95,8 +102,10 @@ impl Standby {
         info!("redo starts at {redo}");
         let standby = Arc::new(Self {
             engine,
-            driver: Mutex::new(Driver { directory, reader, replayer, consistent_at, redo }),
+            driver: Mutex::new(Driver { directory, reader, replayer, wal, consistent_at, redo }),
             consistent: AtomicBool::new(false),
+            replayed: AtomicU64::new(0),
+            read_to: AtomicU64::new(0),
             committed_at: AtomicI64::new(i64::MIN),
             promoted: OnceLock::new(),
         });
@@ -116,12 +125,12 @@ impl Standby {
 
     /// The end of the last record replayed, or of the last whole transaction: where a receiver goes on, at the latest.
     pub fn replayed(&self) -> Lsn {
-        self.driver().replayer.end()
+        Lsn::new(self.replayed.load(Ordering::Acquire))
     }
 
     /// Up to where `pg_wal` holds valid records, whole transactions or not, as far as replay has looked.
     pub fn read_to(&self) -> Lsn {
-        self.driver().reader.position()
+        Lsn::new(self.read_to.load(Ordering::Relaxed))
     }
 
     /// The timeline of what was replayed last.
@@ -178,13 +187,11 @@ impl Standby {
         }
         loop {
             let Driver { reader, replayer, .. } = &mut *driver;
-            let timeline = reader.source().history.timeline();
-            let progress = reader.read(limit, |record| {
-                if at_start {
-                    log.advance(record.end, timeline);
-                }
-                replayer.apply(record)
-            })?;
+            let progress = reader.read(limit, |record| replayer.apply(record))?;
+            if at_start {
+                log.advance(reader.position(), replayer.timeline());
+            }
+            self.read_to.store(reader.position().as_u64(), Ordering::Relaxed);
             let met = driver.replayer.publish();
             self.act_on(driver, met)?;
             // At the start pages in the files may be as new as the last record here: only then they are as of one LSN.
@@ -217,6 +224,7 @@ impl Standby {
         if self.is_consistent() {
             self.engine.show_replayed(met.end);
         }
+        self.replayed.store(met.end.as_u64(), Ordering::Release);
         self.engine.remove_dropped();
         Ok(())
     }

@@ -26,7 +26,7 @@ impl Standby {
                 "cannot promote before the base backup that this standby began with is complete".to_owned(),
             ));
         }
-        let Driver { directory, reader, replayer, redo, .. } = &mut *driver;
+        let Driver { directory, reader, replayer, redo, wal, .. } = &mut *driver;
         let position = replayer.end();
         info!("redo done at {}, received promote request", replayer.last());
         let timeline = TimelineId::new(directory.newest_timeline()?.as_u32() + 1);
@@ -41,6 +41,7 @@ impl Standby {
             reason: reason.to_owned(),
         })?;
         log.set_initial_redo(*redo);
+        wal.open(Arc::clone(log));
         let end = self.begin_history(timeline, previous)?;
         // What a restart before the first checkpoint has to know: there is a newer timeline than the checkpoint's.
         directory.control.update(|control| {
@@ -48,8 +49,8 @@ impl Standby {
             control.min_recovery_point = end;
             control.min_recovery_timeline = timeline;
         });
-        self.engine.take_writes(replayer.numbers());
         self.engine.remove_orphans()?;
+        self.engine.take_writes(replayer.numbers());
         let _ = self.promoted.set(timeline);
         info!("selected new timeline ID: {timeline}; promotion complete");
         Ok(Arc::clone(&self.engine))

@@ -2,12 +2,15 @@
 
 use super::*;
 
+/// By key; `None` is a deletion.
+type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
 /// A transaction and what it should see.
 struct Session {
     transaction: Transaction,
-    /// Its own writes: `None` is a deletion.
-    own: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-    savepoints: Vec<(crate::Savepoint, BTreeMap<Vec<u8>, Option<Vec<u8>>>)>,
+    /// Its own writes.
+    own: Writes,
+    savepoints: Vec<(crate::Savepoint, Writes)>,
 }
 
 struct World {
