@@ -44,11 +44,11 @@ pub(super) fn apply(op: ArithmeticOp, a: &Value<'_>, b: &Value<'_>) -> Result<Va
         (Value::Float8(a), Value::Float8(b)) => float(op, *a, *b),
         (Value::Numeric(a), Value::Numeric(b)) => {
             let result = match op {
-                ArithmeticOp::Add => a.add(**b),
-                ArithmeticOp::Subtract => a.sub(**b),
-                ArithmeticOp::Multiply => a.mul(**b),
-                ArithmeticOp::Divide => a.div(**b),
-                ArithmeticOp::Modulo => a.rem(**b),
+                ArithmeticOp::Add => a.checked_add(**b),
+                ArithmeticOp::Subtract => a.checked_sub(**b),
+                ArithmeticOp::Multiply => a.checked_mul(**b),
+                ArithmeticOp::Divide => a.checked_div(**b),
+                ArithmeticOp::Modulo => a.checked_rem(**b),
             };
             result.map(|n| Value::Numeric(Box::new(n)))
         }

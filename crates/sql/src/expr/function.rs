@@ -245,7 +245,7 @@ impl Function {
             }
             (Self::ToTimestamp, [Value::Float8(v)]) => {
                 let micros = (v * 1e6).round();
-                if !(micros.abs() < 9e18) {
+                if micros.is_nan() || micros.abs() >= 9e18 {
                     return Err(SqlError::new(sqlstate::DATETIME_FIELD_OVERFLOW, "timestamp out of range"));
                 }
                 Ok(Value::Timestamp(timestamp::from_unix_micros(micros as i64)))

@@ -257,7 +257,7 @@ impl State {
                 *count += 1;
             }
             (Self::Numerics { sum, count }, Value::Numeric(value)) => {
-                *sum = sum.add(*value)?;
+                *sum = sum.checked_add(*value)?;
                 *count += 1;
             }
             (Self::Best(best), value) => {
@@ -286,7 +286,7 @@ impl State {
     fn finish(self, aggregate: &Aggregate) -> Result<Value<'static>, SqlError> {
         let average = aggregate.function == AggregateFunction::Avg;
         let quotient = |sum: Numeric, count: i64| {
-            sum.div(Numeric::from_integer(i128::from(count))).map(|n| Value::Numeric(Box::new(n)))
+            sum.checked_div(Numeric::from_integer(i128::from(count))).map(|n| Value::Numeric(Box::new(n)))
         };
         Ok(match self {
             Self::Count(count) => Value::Int8(count),

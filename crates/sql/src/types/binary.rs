@@ -124,7 +124,7 @@ fn write_numeric(value: &Numeric, out: &mut Vec<u8>) {
 fn numeric(bytes: &[u8]) -> Result<Numeric, SqlError> {
     let bad = || malformed(Type::Numeric);
     let overflow = || SqlError::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, "value overflows numeric format");
-    if bytes.len() < 8 || bytes.len() % 2 != 0 {
+    if bytes.len() < 8 || !bytes.len().is_multiple_of(2) {
         return Err(bad());
     }
     let mut words = bytes.chunks_exact(2).map(|b| i16::from_be_bytes([b[0], b[1]]));

@@ -99,7 +99,7 @@ impl Interval {
     }
 
     fn add_micros(&mut self, micros: f64) -> Option<()> {
-        if !(micros.abs() < 9.2e18) {
+        if micros.is_nan() || micros.abs() >= 9.2e18 {
             return None;
         }
         self.micros = self.micros.checked_add(micros.round() as i64)?;
@@ -108,7 +108,7 @@ impl Interval {
 
     fn add_days(&mut self, number: f64, factor: f64) -> Option<()> {
         let days = number * factor;
-        if !(days.abs() < 2e9) {
+        if days.is_nan() || days.abs() >= 2e9 {
             return None;
         }
         self.days = self.days.checked_add(days.trunc() as i32)?;
@@ -117,7 +117,7 @@ impl Interval {
 
     fn add_months(&mut self, number: f64, factor: f64) -> Option<()> {
         let months = number * factor;
-        if !(months.abs() < 2e9) {
+        if months.is_nan() || months.abs() >= 2e9 {
             return None;
         }
         self.months = self.months.checked_add(months.trunc() as i32)?;

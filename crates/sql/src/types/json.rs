@@ -89,12 +89,12 @@ impl Parser<'_> {
 
     fn word(&mut self) -> Result<(), SqlError> {
         for word in ["true", "false", "null"] {
-            if let Some(after) = self.text[self.at..].strip_prefix(word) {
-                if !after.starts_with(|c: char| c.is_alphanumeric() || c == '_') {
-                    self.at += word.len();
-                    self.out.push_str(word);
-                    return Ok(());
-                }
+            if let Some(after) = self.text[self.at..].strip_prefix(word)
+                && !after.starts_with(|c: char| c.is_alphanumeric() || c == '_')
+            {
+                self.at += word.len();
+                self.out.push_str(word);
+                return Ok(());
             }
         }
         Err(self.invalid())

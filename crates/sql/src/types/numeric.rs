@@ -157,24 +157,24 @@ impl Numeric {
     }
 
     /// Sum. # Errors: 22003 on overflow, as for all operations here.
-    pub fn add(self, other: Self) -> Result<Self, SqlError> {
+    pub fn checked_add(self, other: Self) -> Result<Self, SqlError> {
         let (a, b, scale) = self.aligned(other)?;
         Ok(Self { unscaled: a.checked_add(b).ok_or_else(overflow)?, scale })
     }
 
     /// Difference.
-    pub fn sub(self, other: Self) -> Result<Self, SqlError> {
-        self.add(other.negate()?)
+    pub fn checked_sub(self, other: Self) -> Result<Self, SqlError> {
+        self.checked_add(other.negate()?)
     }
 
     /// Product.
-    pub fn mul(self, other: Self) -> Result<Self, SqlError> {
+    pub fn checked_mul(self, other: Self) -> Result<Self, SqlError> {
         let unscaled = self.unscaled.checked_mul(other.unscaled).ok_or_else(overflow)?;
         Self::new(unscaled, self.scale + other.scale).ok_or_else(overflow)
     }
 
     /// Quotient with as many digits as PostgreSQL gives it (`select_div_scale` in `numeric.c`).
-    pub fn div(self, other: Self) -> Result<Self, SqlError> {
+    pub fn checked_div(self, other: Self) -> Result<Self, SqlError> {
         if other.unscaled == 0 {
             return Err(SqlError::new(sqlstate::DIVISION_BY_ZERO, "division by zero"));
         }
@@ -190,7 +190,7 @@ impl Numeric {
     }
 
     /// Remainder with the sign of the dividend.
-    pub fn rem(self, other: Self) -> Result<Self, SqlError> {
+    pub fn checked_rem(self, other: Self) -> Result<Self, SqlError> {
         if other.unscaled == 0 {
             return Err(SqlError::new(sqlstate::DIVISION_BY_ZERO, "division by zero"));
         }
@@ -286,7 +286,7 @@ mod tests {
             ("-1.5", "0.5", "-3.0000000000000000"),
             ("2", "30000", "0.000066666666666666666667"),
         ] {
-            assert_eq!(n(a).div(n(b)).unwrap().to_string(), expected, "{a} / {b}");
+            assert_eq!(n(a).checked_div(n(b)).unwrap().to_string(), expected, "{a} / {b}");
         }
     }
 

@@ -135,7 +135,6 @@ impl Binder<'_> {
         Ok(CreateTablePlan { name: name.name, columns, primary_key, exists })
     }
 
-    #[expect(clippy::type_complexity, reason = "the outer option: a key; the inner one: its name")]
     fn column_def(
         &mut self,
         column: &ast::ColumnDef,

@@ -335,10 +335,10 @@ impl Binder<'_> {
             Ast::Identifier(ident) => {
                 let name = fold_name(&ident.value, ident.quote_style.is_some());
                 let in_output = || output.iter().position(|c| c.name == name);
-                if names_first || self.scope.find(&name).is_none() {
-                    if let Some(bound) = in_output().and_then(by_position) {
-                        return Ok(bound);
-                    }
+                if (names_first || self.scope.find(&name).is_none())
+                    && let Some(bound) = in_output().and_then(by_position)
+                {
+                    return Ok(bound);
                 }
                 self.any_type(ast)
             }

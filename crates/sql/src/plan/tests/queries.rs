@@ -155,9 +155,9 @@ fn groups_become_rows_of_keys_and_results() {
     for (a, l, c, b) in rows {
         let mut row = vec![Value::Null; 13];
         (row[0], row[1], row[2], row[11]) = (Value::Int4(a), Value::Int8(b), Value::text(c), Value::Int2(l));
-        aggregation.add(&EvalContext::new(&[], &NoServer).with_values(&row)).unwrap();
+        aggregation.add(&grouping, &EvalContext::new(&[], &NoServer).with_values(&row)).unwrap();
     }
-    let rows = aggregation.finish().unwrap();
+    let rows = aggregation.finish(&grouping).unwrap();
     let mut shown = Vec::new();
     for row in &rows {
         let base = EvalContext::new(&[], &NoServer);
@@ -181,7 +181,7 @@ fn aggregates_without_rows_give_one_row_and_groups_none() {
     {
         let (select, plan) = catalog.select(text);
         let grouping = select.grouping.unwrap();
-        let rows = Aggregation::new(&grouping).finish().unwrap();
+        let rows = Aggregation::new(&grouping).finish(&grouping).unwrap();
         let shown: Vec<String> = rows
             .iter()
             .map(|row| {
