@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let dir = args.next().ok_or("which directory?")?;
     let mut number = |default| args.next().map_or(Ok(default), |text| text.parse::<u64>());
     let (rows, commits, threads) = (number(100_000)?, number(1_000_000)?, number(1)?);
-    let (dir, disk): (_, Arc<dyn Disk>) = (Path::new(&dir), Arc::new(OsDisk));
+    let (dir, disk): (_, Arc<dyn Disk>) = (Path::new(&dir), Arc::new(OsDisk::new()));
     Engine::init(&disk, dir, &InitOptions::default())?;
     let options =
         EngineOptions { shared_buffers: 1 << 30, max_wal_size: 64 << 30, ..EngineOptions::default() };
