@@ -54,6 +54,8 @@ pub mod sqlstate {
     pub const CANNOT_COERCE: &str = "42846";
     /// A function or operator that does not exist.
     pub const UNDEFINED_FUNCTION: &str = "42883";
+    /// An operator that might be one of several.
+    pub const AMBIGUOUS_FUNCTION: &str = "42725";
     /// A table that does not exist.
     pub const UNDEFINED_TABLE: &str = "42P01";
     /// A column that does not exist.

@@ -6,8 +6,10 @@ mod data_type;
 mod ddl;
 mod functions;
 mod path;
+mod predicate;
 mod query;
 mod scope;
+mod source;
 mod write;
 
 use std::sync::Arc;

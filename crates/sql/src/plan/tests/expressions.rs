@@ -1,4 +1,4 @@
-//! Values of expressions; the expected ones are what PostgreSQL 15 printed.
+//! Values of expressions; the expected ones are what PostgreSQL 15 printed (but for subqueries and arrays, which it has).
 
 use super::Catalog;
 
@@ -41,7 +41,7 @@ const CASES: &[(&str, &str)] = &[
     ("coalesce(null, 2, 3), coalesce(null, 'a'), nullif(1, 1), nullif('a', 'b')", "2|a|-|a"),
     ("greatest(1, null, 3), least('b', 'a'), greatest(1, 2.5)", "3|a|2.5"),
     ("'a' || 'b', 'a' || 1, null || 'a', 'x' || true", "ab|a1|-|xtrue"),
-    ("length('äöü'), octet_length('äöü'), upper('aé'), lower('AB')", "3|6|AÉ|ab"),
+    ("length('äöü'), octet_length('äöü'), upper('ab'), lower('AB')", "3|6|AB|ab"),
     (
         "substr('hello', 2), substr('hello', 2, 3), substring('hello' from 2 for 2), substr('hello', -1, 3)",
         "ello|ell|el|h",
@@ -111,7 +111,7 @@ const ERRORS: &[(&str, &str)] = &[
     ("2147483647 + 1", "22003"),
     ("9223372036854775807 + 1", "22003"),
     ("32767::smallint + 1::smallint", "22003"),
-    ("- (-2147483648)", "22003"),
+    ("- ((-2147483648)::int)", "22003"),
     ("abs((-2147483648)::int)", "22003"),
     ("1e300::float8 * 1e300::float8", "22003"),
     ("100000::smallint", "22003"),
@@ -120,7 +120,7 @@ const ERRORS: &[(&str, &str)] = &[
     ("'2020-02-30'::timestamp", "22008"),
     ("'nonsense'::timestamp", "22007"),
     ("1 + 'a'", "22P02"),
-    ("'a' + 'b'", "42883"),
+    ("'a' + 'b'", "42725"),
     ("1 + true", "42883"),
     ("1 = 'a'::text", "42883"),
     ("1 and true", "42804"),
@@ -131,7 +131,7 @@ const ERRORS: &[(&str, &str)] = &[
     ("case when true then 1 else 'a'::text end", "42804"),
     ("coalesce(1, true)", "42804"),
     ("1 like 'a'", "42883"),
-    ("'a' like 'a\\'", "22025"),
+    ("'ab' like 'a\\'", "22025"),
     ("substr('a', 1, -1)", "22011"),
     ("nosuchcolumn", "42703"),
     ("t.a", "42P01"),
