@@ -32,8 +32,13 @@ impl Engine {
     pub(crate) fn assemble(parts: Parts) -> Arc<Self> {
         let visibility = Arc::new(Visibility::new(parts.applied, Arc::clone(&parts.pool)));
         let durability = Arc::new(Durability::new(Arc::clone(&visibility)));
-        let on_flush = Arc::clone(&durability);
-        parts.log.subscribe(move |flushed| on_flush.flushed(flushed));
+        // Weak, because the pool behind it has the log: neither would ever be dropped.
+        let on_flush = Arc::downgrade(&durability);
+        parts.log.subscribe(move |flushed| {
+            if let Some(durability) = on_flush.upgrade() {
+                durability.flushed(flushed);
+            }
+        });
         Arc::new(Self {
             options: parts.options,
             pool: parts.pool,

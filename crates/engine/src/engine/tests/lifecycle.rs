@@ -66,6 +66,17 @@ fn a_directory_is_created_opened_and_shut_down_in_order() {
 }
 
 #[test]
+fn an_engine_that_is_dropped_lets_go_of_its_log() {
+    let disk = init();
+    let engine = start(&disk);
+    let log = Arc::downgrade(engine.log());
+    put(&engine, &[("a", "1")]);
+    flush(&engine);
+    drop(engine);
+    assert!(log.upgrade().is_none());
+}
+
+#[test]
 fn recovery_begins_at_the_last_checkpoint_and_removes_what_never_was() {
     let disk = init();
     let engine = start(&disk);
