@@ -15,7 +15,6 @@ mod records;
 
 pub(crate) use diff::apply_fragments;
 pub use overlay::Overlay;
-pub(crate) use overlay::PageSource;
 
 use std::sync::Arc;
 
@@ -52,12 +51,6 @@ pub struct RunBuffers {
 pub struct Run<'a> {
     pool: &'a BufferPool,
     buffers: &'a mut RunBuffers,
-}
-
-impl PageSource for BufferPool {
-    fn latest(&self, id: PageId) -> Result<Arc<Page>, EngineError> {
-        BufferPool::latest(self, id)
-    }
 }
 
 impl<'a> Run<'a> {

@@ -6,16 +6,11 @@ use std::sync::Arc;
 
 use wal::Lsn;
 
+use crate::buffer::BufferPool;
 use crate::page::Page;
 use crate::{EngineError, PageId};
 
-/// Where pages come from that are not in the overlay yet.
-pub(crate) trait PageSource {
-    /// The page as it was published last.
-    fn latest(&self, id: PageId) -> Result<Arc<Page>, EngineError>;
-}
-
-/// Pages read and changed by one writer. A page is asked for from the source once.
+/// Pages read and changed by one writer. A page is asked for from the pool once.
 #[derive(Debug, Default)]
 pub struct Overlay {
     /// Where each page is in `touched`, once there are more than [`FEW`].
@@ -86,21 +81,18 @@ impl Overlay {
         }
     }
 
-    pub(crate) fn page(&mut self, source: &impl PageSource, id: PageId) -> Result<&Page, EngineError> {
-        let touched = self.touch(source, id)?;
+    pub(crate) fn page(&mut self, pool: &BufferPool, id: PageId) -> Result<&Page, EngineError> {
+        let touched = self.touch(pool, id)?;
         Ok(&touched.page)
     }
 
-    pub(crate) fn page_mut(
-        &mut self,
-        source: &impl PageSource,
-        id: PageId,
-    ) -> Result<&mut Page, EngineError> {
-        let touched = self.touch(source, id)?;
+    pub(crate) fn page_mut(&mut self, pool: &BufferPool, id: PageId) -> Result<&mut Page, EngineError> {
+        let touched = self.touch(pool, id)?;
         if matches!(touched.before, Before::Same) {
-            touched.before = Before::Version(Arc::clone(&touched.page));
+            let copy = pool.copy(&touched.page);
+            touched.before = Before::Version(std::mem::replace(&mut touched.page, copy));
         }
-        // Copies the page now if somebody else has it, and at no later time.
+        // Copies nothing: nobody else has the page.
         Ok(Arc::make_mut(&mut touched.page))
     }
 
@@ -122,10 +114,10 @@ impl Overlay {
         touched
     }
 
-    fn touch(&mut self, source: &impl PageSource, id: PageId) -> Result<&mut Touched, EngineError> {
+    fn touch(&mut self, pool: &BufferPool, id: PageId) -> Result<&mut Touched, EngineError> {
         let at = match self.find(id) {
             Some(at) => at,
-            None => self.insert(id, source.latest(id)?),
+            None => self.insert(id, pool.latest(id)?),
         };
         Ok(&mut self.touched[at])
     }
