@@ -11,4 +11,5 @@ pub mod server;
 pub mod session;
 pub mod shipping;
 pub mod standby;
+pub mod storage;
 pub mod sync;

@@ -19,7 +19,6 @@ use std::{io, thread};
 use engine::Engine;
 use engine::checkpoint::Cause;
 use replication::error::{ServerError, SqlState};
-use replication::waldir::WalDir;
 use rustix::net::SendFlags;
 use tokio::sync::oneshot;
 use walsender::serve::{
@@ -152,9 +151,4 @@ fn checkpoint_hook(engine: Weak<Engine>) -> Arc<CheckpointHook> {
         let Some(engine) = engine.upgrade() else { return Err("the server is stopping".to_owned()) };
         engine.checkpoint(if fast { Cause::Immediate } else { Cause::Spread }).map_err(|error| error.chain())
     })
-}
-
-/// The directory that followers are served from.
-pub(crate) fn wal_dir(data_directory: &std::path::Path) -> WalDir {
-    WalDir::on_os(data_directory.join("pg_wal"))
 }
