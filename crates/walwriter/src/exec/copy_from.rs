@@ -1,0 +1,185 @@
+//! COPY FROM: lines become rows.
+//!
+//! Rows go straight to the pages of a tree that the transaction has made and nobody has written to, as long as they come
+//! in the order of their keys; else they are inserted as INSERT would.
+
+use engine::{BulkLoad, TreeId};
+use sql::copy::{CopyDecoder, CopyRecord};
+use sql::plan::{CopyFromPlan, unique_violation};
+use sql::{PlanNode, key};
+
+use super::env::{Env, Progress};
+use super::portal::{Portal, Work};
+use super::session::SqlSession;
+use super::slice::Slice;
+use super::{Failure, Result};
+use crate::catalog::next_row_id;
+use crate::session::{CopyFormat, Format, Step};
+
+/// A COPY FROM under way.
+pub(super) struct CopyFromRun {
+    decoder: CopyDecoder,
+    record: CopyRecord,
+    /// All data has been taken.
+    ended: bool,
+    /// Where rows go; decided with the first.
+    target: Target,
+    /// The row in `key` and `row` is not placed yet.
+    has_row: bool,
+    key: Vec<u8>,
+    row: Vec<u8>,
+    pub(super) count: u64,
+}
+
+enum Target {
+    Undecided,
+    /// The tree's pages.
+    Pages(BulkLoad),
+    /// The transaction's writes.
+    Rows,
+}
+
+impl std::fmt::Debug for CopyFromRun {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CopyFromRun").field("count", &self.count).finish_non_exhaustive()
+    }
+}
+
+impl CopyFromRun {
+    pub(super) fn open(plan: &CopyFromPlan) -> Self {
+        Self {
+            decoder: CopyDecoder::new(plan.options.clone()),
+            record: CopyRecord::default(),
+            ended: false,
+            target: Target::Undecided,
+            has_row: false,
+            key: Vec::new(),
+            row: Vec::new(),
+            count: 0,
+        }
+    }
+
+    /// What the client is told of the data that it is to send.
+    pub(super) fn format(plan: &CopyFromPlan) -> CopyFormat {
+        CopyFormat { format: Format::Text, columns: plan.columns.len() as u16 }
+    }
+
+    /// Places rows; [`Progress::Full`] says that more data is wanted.
+    pub(super) fn advance(
+        &mut self,
+        plan: &CopyFromPlan,
+        env: &mut Env<'_>,
+        slice: &mut Slice,
+    ) -> Result<Progress> {
+        if let Target::Undecided = self.target {
+            let tree = TreeId::new(plan.table.tree);
+            if env.can_load && env.changes.untouched.contains(&tree) {
+                env.changes.untouched.retain(|untouched| *untouched != tree);
+                self.target = Target::Pages(env.transaction.bulk_load(tree)?);
+            } else {
+                if let Some(wait) = env.lock_for_writing(&plan.table)? {
+                    return Ok(wait);
+                }
+                self.target = Target::Rows;
+            }
+        }
+        loop {
+            if !self.has_row && !self.read(plan, env)? {
+                if !self.ended {
+                    return Ok(Progress::Full);
+                }
+                if let Target::Pages(load) = std::mem::replace(&mut self.target, Target::Rows) {
+                    load.finish()?;
+                }
+                return Ok(Progress::Done);
+            }
+            self.has_row = true;
+            if !self.place(plan, env)? {
+                return Ok(Progress::Blocked);
+            }
+            self.has_row = false;
+            self.count += 1;
+            if slice.is_spent() {
+                return Ok(Progress::Spent);
+            }
+        }
+    }
+
+    /// Makes a row of the next line. False: there is none.
+    fn read(&mut self, plan: &CopyFromPlan, env: &Env<'_>) -> Result<bool> {
+        let table = &plan.table;
+        let line = |line: u64, failure: Failure| failure.context(format!("COPY {}, line {line}", table.name));
+        match self.decoder.next(&mut self.record) {
+            Ok(false) => return Ok(false),
+            Ok(true) => {}
+            Err(error) => return Err(line(self.decoder.line(), error.into())),
+        }
+        self.key.clear();
+        self.row.clear();
+        plan.encode(&self.record, &env.expressions(), &mut self.key, &mut self.row)
+            .map_err(|error| line(self.decoder.line(), error.into()))?;
+        if table.primary_key.is_none() {
+            let tree = TreeId::new(table.tree);
+            let counter = env.context.shared.catalog.row_ids.counter(tree, env.transaction)?;
+            key::encode_rowid(next_row_id(&counter)?, &mut self.key);
+        }
+        Ok(true)
+    }
+
+    /// Puts the row at hand into the table; false: somebody else has locked its key.
+    fn place(&mut self, plan: &CopyFromPlan, env: &mut Env<'_>) -> Result<bool> {
+        if let Target::Pages(load) = &mut self.target {
+            if load.add(&self.key, &self.row)? {
+                return Ok(true);
+            }
+            if let Target::Pages(load) = std::mem::replace(&mut self.target, Target::Rows) {
+                load.finish()?;
+            }
+        }
+        let tree = TreeId::new(plan.table.tree);
+        if plan.table.primary_key.is_some() {
+            if !env.lock_row(tree, &self.key)? {
+                return Ok(false);
+            }
+            if env.transaction.get_locked(tree, &self.key)?.is_some() {
+                let failure = Failure::from(unique_violation(&plan.table, &self.row));
+                let (name, line) = (&plan.table.name, self.decoder.line());
+                return Err(failure.context(format!("COPY {name}, line {line}")));
+            }
+        }
+        env.transaction.put(tree, &self.key, &self.row)?;
+        Ok(true)
+    }
+}
+
+impl SqlSession {
+    /// Takes a piece of the data, and places the rows that it completes.
+    pub(super) fn take_copy_data(&mut self, portal: &mut Portal, data: &[u8]) -> Result<Step> {
+        let PlanNode::CopyFrom(plan) = &portal.planned.plan.node else { return Err(no_copy()) };
+        let format = CopyFromRun::format(plan);
+        copy(portal)?.decoder.feed(data)?;
+        let mut nothing = Vec::new();
+        match self.step_portal(portal, &mut nothing, &mut u64::MAX.clone())? {
+            Step::CopyIn(_) => Ok(Step::CopyIn(format)),
+            other => Ok(other),
+        }
+    }
+
+    pub(super) fn end_copy_data(portal: &mut Portal) -> Result<()> {
+        let copy = copy(portal)?;
+        copy.decoder.end();
+        copy.ended = true;
+        Ok(())
+    }
+}
+
+fn copy(portal: &mut Portal) -> Result<&mut CopyFromRun> {
+    match &mut portal.work {
+        Work::CopyFrom(run) => Ok(run),
+        _ => Err(no_copy()),
+    }
+}
+
+fn no_copy() -> Failure {
+    Failure::new("08P01", "COPY data for a statement that takes none")
+}

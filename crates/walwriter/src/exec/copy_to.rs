@@ -1,0 +1,28 @@
+//! COPY TO: rows as lines, each in a CopyData message.
+
+use sql::copy::{CopyEncoder, CopyOptions};
+use sql::plan::OutputColumn;
+use sql::{EvalContext, Expr, SqlError};
+
+use crate::protocol::backend;
+
+/// Appends the line with the columns' names, if one is asked for.
+pub(super) fn append_header(columns: &[OutputColumn], options: &CopyOptions, out: &mut Vec<u8>) {
+    if options.header {
+        let names = columns.iter().map(|column| column.name.as_str());
+        backend::copy_data(out, |out| CopyEncoder::new(options.clone()).header(names, out));
+    }
+}
+
+/// Appends the line of a row.
+pub(super) fn append_line(
+    columns: &[OutputColumn],
+    encoder: &mut CopyEncoder,
+    projection: &[Expr],
+    context: &EvalContext<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), SqlError> {
+    let values = projection.iter().map(|expr| expr.eval(context)).collect::<Result<Vec<_>, _>>()?;
+    encoder.row(values.iter().zip(columns).map(|(value, column)| (value, column.ty)), out);
+    Ok(())
+}

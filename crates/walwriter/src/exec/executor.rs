@@ -1,0 +1,104 @@
+//! The executor as the server sees it.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::task::Waker;
+
+use engine::Engine;
+use replication::error::{ServerError, SqlState};
+use wal::Lsn;
+
+use super::context::{SessionInfo, Shared};
+use super::host::Host;
+use super::session::SqlSession;
+use crate::catalog::Catalog;
+use crate::session::{Database, Opening, SessionError};
+use crate::settings::{DEFINITIONS, SessionSettings};
+
+/// A database for sessions: an engine, and the server around it.
+pub struct Executor {
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Executor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Executor").field("engine", &self.shared.engine).finish_non_exhaustive()
+    }
+}
+
+impl Executor {
+    /// Sessions over `engine`, in the server that `host` is.
+    pub fn new(engine: Arc<Engine>, host: Arc<dyn Host>) -> Self {
+        Self { shared: Arc::new(Shared { engine, host, catalog: Catalog::new() }) }
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.shared.engine
+    }
+}
+
+/// The names of databases that clients may ask for: there is one, which is found under all of them.
+const DATABASES: [&str; 3] = ["postgres", "template1", "walwriter"];
+
+impl Database for Executor {
+    type Session = SqlSession;
+
+    fn open_session(&self, opening: Opening) -> Result<SqlSession, SessionError> {
+        if opening.database != opening.user && !DATABASES.contains(&opening.database.as_str()) {
+            let name = &opening.database;
+            let message = format!("database \"{name}\" does not exist");
+            let code = SqlState::new("3D000").unwrap_or(SqlState::INTERNAL_ERROR);
+            return Err(Box::new(ServerError::fatal(code, message)));
+        }
+        let mut settings = SessionSettings::default();
+        let fatal = |failure: super::Failure| {
+            let mut error = failure.into_error();
+            error.severity = "FATAL".to_owned();
+            error.severity_raw = "FATAL".to_owned();
+            error
+        };
+        for definition in DEFINITIONS {
+            if let Some(value) = self.shared.host.session_default(definition.name) {
+                settings.set_initial(definition.name, &value).map_err(fatal)?;
+            }
+        }
+        for (name, value) in &opening.settings {
+            settings.set_initial(name, value).map_err(fatal)?;
+        }
+        Ok(SqlSession::new(
+            Arc::clone(&self.shared),
+            SessionInfo {
+                user: opening.user,
+                database: opening.database,
+                process_id: opening.process_id,
+                peer: opening.peer,
+                waker: opening.waker,
+                settings: RefCell::new(settings),
+                transaction_start: Cell::new(0),
+                statement_start: Cell::new(0),
+                awaited: Cell::new(None),
+                retry_at: Cell::new(None),
+                random: Cell::new(0),
+            },
+        ))
+    }
+
+    fn flush(&self, lsn: Lsn) {
+        if let Err(error) = self.shared.engine.log().flush(lsn) {
+            engine::fatal::fatal(format_args!("could not make the log durable: {}", error.chain()));
+        }
+    }
+
+    fn confirmed(&self) -> Lsn {
+        self.shared.engine.confirmed()
+    }
+
+    fn watch_confirmed(&self, waker: Waker) {
+        self.shared.engine.watch_confirmed(move |_| waker.wake_by_ref());
+    }
+
+    fn in_recovery(&self) -> bool {
+        self.shared.engine.is_read_only()
+    }
+}

@@ -1,0 +1,233 @@
+//! From text to plans, and how long plans are good for.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use engine::Isolation;
+use sql::parse::Utility;
+use sql::{ParsedStatement, PlanNode, Type};
+
+use super::prepared::{Planned, Prepared, describe, text_column};
+use super::session::SqlSession;
+use super::{Failure, Result};
+use crate::catalog::PlannerView;
+use crate::session::Column;
+
+/// Generations of tables that only one transaction sees are counted from here.
+const OWN: u64 = 1 << 62;
+static NEXT_OWN: AtomicU64 = AtomicU64::new(OWN);
+
+/// How many texts of the simple protocol a session remembers.
+const CACHED: usize = 64;
+/// Longer texts are not remembered.
+const CACHED_TEXT: usize = 1024;
+
+/// A statement of a Query.
+#[derive(Debug)]
+pub enum Statement {
+    /// Its text was met before.
+    Known(Arc<Prepared>),
+    /// It is new.
+    Parsed(Box<ParsedStatement>, Option<Box<str>>),
+}
+
+/// Statements by their text; forgets everything when it is full.
+#[derive(Debug, Default)]
+pub(super) struct StatementCache(HashMap<Box<str>, Arc<Prepared>>);
+
+impl StatementCache {
+    fn put(&mut self, text: Box<str>, prepared: &Arc<Prepared>) {
+        if self.0.len() >= CACHED {
+            self.0.clear();
+        }
+        self.0.insert(text, Arc::clone(prepared));
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+impl SqlSession {
+    pub(super) fn parse_text(&mut self, text: &str, statements: &mut VecDeque<Statement>) -> Result<()> {
+        if let Some(known) = self.cache.0.get(text) {
+            statements.push_back(Statement::Known(Arc::clone(known)));
+            return Ok(());
+        }
+        let mut parsed = parse(text)?;
+        if parsed.len() == 1 && text.len() <= CACHED_TEXT {
+            if let Some(statement) = parsed.pop() {
+                statements.push_back(Statement::Parsed(Box::new(statement), Some(text.into())));
+            }
+            return Ok(());
+        }
+        statements.extend(parsed.into_iter().map(|statement| Statement::Parsed(Box::new(statement), None)));
+        Ok(())
+    }
+
+    pub(super) fn analyse_statement(&mut self, statement: Statement) -> Result<Arc<Prepared>> {
+        match statement {
+            Statement::Known(prepared) => {
+                self.check_block(utility(&prepared.statement))?;
+                // Not the client's statement: what it returns may change with the tables.
+                match self.plan_again(&prepared) {
+                    Ok(_) => Ok(prepared),
+                    Err(_) => self.prepare_statement(Arc::clone(&prepared.statement), &[]).map(Arc::new),
+                }
+            }
+            Statement::Parsed(parsed, text) => {
+                let parsed = Arc::new(*parsed);
+                self.check_block(utility(&parsed))?;
+                let prepared = Arc::new(self.prepare_statement(parsed, &[])?);
+                if let Some(text) = text {
+                    self.cache.put(text, &prepared);
+                }
+                Ok(prepared)
+            }
+        }
+    }
+
+    pub(super) fn prepare_text(&mut self, text: &str, parameter_types: &[u32]) -> Result<Arc<Prepared>> {
+        let mut parsed = parse(text)?;
+        let statement = match (parsed.pop(), parsed.is_empty()) {
+            (Some(statement), true) => Arc::new(statement),
+            (None, _) => return Err(Failure::new("XX000", "text without any statement")),
+            _ => {
+                let message = "cannot insert multiple commands into a prepared statement";
+                return Err(Failure::new("42601", message));
+            }
+        };
+        self.check_block(utility(&statement))?;
+        let types = parameter_types.iter().map(|&oid| match oid {
+            0 => Ok(Type::Unknown),
+            oid => Type::from_oid(oid, -1).ok_or_else(|| {
+                Failure::new("42704", format!("type with OID {oid} is not supported for a parameter"))
+            }),
+        });
+        let types = types.collect::<Result<Vec<_>>>()?;
+        self.prepare_statement(statement, &types).map(Arc::new)
+    }
+
+    /// Plans a statement for the first time.
+    pub(super) fn prepare_statement(
+        &mut self,
+        statement: Arc<ParsedStatement>,
+        types: &[Type],
+    ) -> Result<Prepared> {
+        let planned = self.plan(&statement, types)?;
+        let columns = self.result_columns(&planned)?;
+        Ok(Prepared::new(statement, planned, columns))
+    }
+
+    fn plan(&mut self, statement: &ParsedStatement, types: &[Type]) -> Result<Planned> {
+        if utility(statement).is_none() {
+            self.refresh_tables()?;
+        }
+        let none = crate::catalog::Changes::default();
+        let changes = self.open.as_ref().map_or(&none, |open| &open.changes);
+        let view = PlannerView { tables: &self.tables, changes };
+        let plan = sql::plan(statement, &view, types)?;
+        Ok(Planned { plan, generation: self.generation() })
+    }
+
+    /// Names the state of the tables that statements are planned with.
+    pub(super) fn generation(&self) -> u64 {
+        match &self.open {
+            Some(open) if !open.changes.is_empty() => self.own_generation,
+            _ => self.tables.generation(),
+        }
+    }
+
+    /// The transaction has changed tables: plans made before are not for it.
+    pub(super) fn tables_changed(&mut self) {
+        self.own_generation = NEXT_OWN.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Brings the tables up to the newest that a statement beginning now would see.
+    fn refresh_tables(&mut self) -> Result<()> {
+        match &mut self.open {
+            Some(open) => {
+                open.transaction.begin_statement();
+                if !self.shared.catalog.is_current(&self.tables, &open.transaction) {
+                    self.tables = self.shared.catalog.tables(&open.transaction)?;
+                }
+            }
+            None => {
+                let transaction = self.shared.engine.begin(Isolation::ReadCommitted, true);
+                if !self.shared.catalog.is_current(&self.tables, &transaction) {
+                    self.tables = self.shared.catalog.tables(&transaction)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The plan of a statement for the snapshot that was just taken.
+    #[inline]
+    pub(super) fn current_plan(&mut self, prepared: &Prepared) -> Result<Arc<Planned>> {
+        let planned = prepared.planned();
+        if matches!(planned.plan.node, PlanNode::Utility(_)) {
+            return Ok(planned);
+        }
+        if let Some(open) = &self.open {
+            // First the snapshot, then the look at what tables are the newest.
+            open.transaction.snapshot_lsn();
+            if !self.shared.catalog.is_current(&self.tables, &open.transaction) {
+                self.tables = self.shared.catalog.tables(&open.transaction)?;
+            }
+        }
+        if planned.generation == self.generation() && planned.generation != crate::catalog::NO_GENERATION {
+            return Ok(planned);
+        }
+        self.plan_again(prepared)
+    }
+
+    /// Plans anew, if the tables are others than before.
+    fn plan_again(&mut self, prepared: &Prepared) -> Result<Arc<Planned>> {
+        let planned = prepared.planned();
+        if matches!(planned.plan.node, PlanNode::Utility(_)) {
+            return Ok(planned);
+        }
+        self.refresh_tables()?;
+        if planned.generation == self.generation() && planned.generation != crate::catalog::NO_GENERATION {
+            return Ok(planned);
+        }
+        let types = planned.plan.params.clone();
+        let planned = self.plan(&prepared.statement, &types)?;
+        prepared.replace(planned)
+    }
+
+    fn result_columns(&self, planned: &Planned) -> Result<Option<Vec<Column>>> {
+        Ok(match &planned.plan.node {
+            PlanNode::Utility(Utility::Show(name)) if name == "all" => {
+                Some(["name", "setting", "description"].map(text_column).into())
+            }
+            PlanNode::Utility(Utility::Show(name)) => Some(vec![text_column(&self.shown_name(name))]),
+            PlanNode::Utility(Utility::Execute(name, _)) => match self.named.get(name) {
+                Some(prepared) => prepared.description.columns().map(<[Column]>::to_vec),
+                None => return Err(super::utility::no_prepared(name)),
+            },
+            PlanNode::CopyTo(_) => None,
+            PlanNode::Select(_) => Some(describe(&planned.plan.columns)),
+            _ if planned.plan.columns.is_empty() => None,
+            _ => Some(describe(&planned.plan.columns)),
+        })
+    }
+}
+
+/// Parses a text, or what is known to be meant by it.
+fn parse(text: &str) -> Result<Vec<ParsedStatement>> {
+    match crate::views::probes::rewrite(text) {
+        Some(meant) => Ok(sql::parse(&meant)?),
+        None => Ok(sql::parse(text)?),
+    }
+}
+
+/// The utility statement that this is, if it is one.
+pub(super) fn utility(statement: &ParsedStatement) -> Option<&Utility> {
+    match &statement.kind {
+        sql::parse::Statement::Utility(utility) => Some(utility),
+        _ => None,
+    }
+}

@@ -1,0 +1,185 @@
+//! One client's session.
+
+use std::cell::Cell;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sql::parse::Utility;
+
+use super::block::Open;
+use super::context::{SessionInfo, Shared};
+use super::planning::{Statement, StatementCache};
+use super::portal::Portal;
+use super::prepared::Prepared;
+use crate::catalog::Tables;
+use crate::protocol::Arguments;
+use crate::session::{
+    Description, Gate, GateReason, ResultFormats, Session, SessionError, Step, TransactionStatus,
+};
+use crate::settings::DEFINITIONS;
+
+/// The state of one connection.
+///
+/// `failed` and an `open` that is not implicit mean a block; a failed block without savepoints has nothing open.
+pub struct SqlSession {
+    pub(super) shared: Arc<Shared>,
+    pub(super) info: SessionInfo,
+    pub(super) open: Option<Open>,
+    /// The block has failed: everything is refused until it ends.
+    pub(super) failed: bool,
+    /// The tables that statements were last planned with.
+    pub(super) tables: Arc<Tables>,
+    /// Names the transaction's own changes of the tables among all there have been.
+    pub(super) own_generation: u64,
+    /// What the last commit, or what the open transaction has read, makes replies wait for.
+    pub(super) gate: Option<Gate>,
+    /// Plans by the text of their statement, for the simple protocol.
+    pub(super) cache: StatementCache,
+    /// What PREPARE has made.
+    pub(super) named: HashMap<String, Arc<Prepared>>,
+    /// What clients were last told of `in_hot_standby`.
+    reported_standby: Cell<bool>,
+}
+
+impl std::fmt::Debug for SqlSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqlSession").field("process_id", &self.info.process_id).finish_non_exhaustive()
+    }
+}
+
+impl SqlSession {
+    pub(super) fn new(shared: Arc<Shared>, info: SessionInfo) -> Self {
+        Self {
+            shared,
+            info,
+            open: None,
+            failed: false,
+            tables: Arc::new(Tables::empty()),
+            own_generation: 0,
+            gate: None,
+            cache: StatementCache::default(),
+            named: HashMap::new(),
+            reported_standby: Cell::new(false),
+        }
+    }
+
+    fn setting(&self, name: &'static str) -> String {
+        let context = super::Context { shared: &self.shared, session: &self.info, tables: &self.tables };
+        context.show(name).unwrap_or_default()
+    }
+
+    /// In a failed block nothing is accepted but what ends it.
+    pub(super) fn check_block(&self, utility: Option<&Utility>) -> super::Result<()> {
+        let ends = matches!(
+            utility,
+            Some(Utility::Commit { .. } | Utility::Rollback { .. } | Utility::RollbackTo(_) | Utility::Empty)
+        );
+        if self.failed && !ends {
+            let message = "current transaction is aborted, commands ignored until end of transaction block";
+            return Err(super::Failure::new("25P02", message));
+        }
+        Ok(())
+    }
+}
+
+impl Session for SqlSession {
+    type Statement = Statement;
+    type Prepared = Prepared;
+    type Portal = Portal;
+
+    fn parse(&mut self, text: &str, statements: &mut VecDeque<Statement>) -> Result<(), SessionError> {
+        self.parse_text(text, statements).map_err(super::Failure::into_error)
+    }
+
+    fn analyse(&mut self, statement: Statement) -> Result<Arc<Prepared>, SessionError> {
+        self.analyse_statement(statement).map_err(super::Failure::into_error)
+    }
+
+    fn prepare(&mut self, text: &str, parameter_types: &[u32]) -> Result<Arc<Prepared>, SessionError> {
+        self.prepare_text(text, parameter_types).map_err(super::Failure::into_error)
+    }
+
+    fn describe(prepared: &Prepared) -> &Description {
+        &prepared.description
+    }
+
+    fn bind(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        arguments: Arguments<'_>,
+        results: &ResultFormats,
+    ) -> Result<Portal, SessionError> {
+        self.bind_portal(prepared, arguments, results).map_err(super::Failure::into_error)
+    }
+
+    fn step(
+        &mut self,
+        portal: &mut Portal,
+        out: &mut Vec<u8>,
+        rows_left: &mut u64,
+    ) -> Result<Step, SessionError> {
+        self.step_portal(portal, out, rows_left).map_err(super::Failure::into_error)
+    }
+
+    fn copy_data(&mut self, portal: &mut Portal, data: &[u8]) -> Result<Step, SessionError> {
+        self.take_copy_data(portal, data).map_err(super::Failure::into_error)
+    }
+
+    fn copy_done(&mut self, portal: &mut Portal) -> Result<(), SessionError> {
+        Self::end_copy_data(portal).map_err(super::Failure::into_error)
+    }
+
+    fn settle(&mut self, _out: &mut Vec<u8>) -> Result<(), SessionError> {
+        match &self.open {
+            Some(open) if open.implicit => self.commit().map_err(super::Failure::into_error),
+            _ => Ok(()),
+        }
+    }
+
+    fn fail(&mut self) {
+        self.statement_failed();
+    }
+
+    fn gate(&self) -> Option<Gate> {
+        let open = self.open.as_ref().map(|open| open.transaction.read_gate());
+        match open.filter(|lsn| lsn.is_valid()) {
+            Some(lsn) if self.gate.is_none_or(|gate| gate.lsn < lsn) => {
+                Some(Gate { lsn, reason: GateReason::Read })
+            }
+            _ => self.gate,
+        }
+    }
+
+    fn transaction_status(&self) -> TransactionStatus {
+        self.status()
+    }
+
+    fn report_settings(&mut self, all: bool, report: &mut dyn FnMut(&str, &str)) {
+        let standby = self.shared.engine.is_read_only();
+        let standby_changed = self.reported_standby.replace(standby) != standby;
+        if all {
+            for definition in DEFINITIONS.iter().filter(|definition| definition.report) {
+                report(definition.name, &self.setting(definition.name));
+            }
+            self.info.settings.get_mut().take_unreported();
+            return;
+        }
+        if standby_changed {
+            report("in_hot_standby", &self.setting("in_hot_standby"));
+        }
+        if self.info.settings.get_mut().has_unreported() {
+            for name in self.info.settings.get_mut().take_unreported() {
+                report(name, &self.setting(name));
+            }
+        }
+    }
+
+    fn statement_timeout(&self) -> Option<Duration> {
+        self.info.settings.borrow().duration("statement_timeout")
+    }
+
+    fn idle_in_transaction_timeout(&self) -> Option<Duration> {
+        self.info.settings.borrow().duration("idle_in_transaction_session_timeout")
+    }
+}
