@@ -1,4 +1,11 @@
 //! Sessions over a real engine in a temporary directory, without a network.
 
+mod blocks;
 mod client;
+mod concurrency;
+mod copy;
+mod pgbench;
 mod select;
+mod settings;
+mod tables;
+mod writes;
