@@ -1,7 +1,9 @@
 //! A database server whose bytes are PostgreSQL's.
 //!
-//! Clients speak PostgreSQL's [`protocol`] to the event loop in [`server`], which drives one [`session`] each; what is
-//! configured, and how it is shown, is in [`config`].
+//! Clients speak PostgreSQL's [`protocol`] to the event loop in [`server`], which drives one [`session`] each; statements
+//! are executed by [`exec`]. What is configured, and how it is shown, is in [`config`]. Followers are served by
+//! [`shipping`], waited for by [`sync`]; a [`standby`] gets its WAL from a leader or an archive; [`storage`] opens a
+//! directory with all of these.
 
 mod catalog;
 pub mod config;
@@ -11,4 +13,8 @@ pub mod protocol;
 pub mod server;
 pub mod session;
 mod settings;
+pub mod shipping;
+pub mod standby;
+pub mod storage;
+pub mod sync;
 mod views;

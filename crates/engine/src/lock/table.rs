@@ -105,11 +105,14 @@ impl LockTable {
         mode: LockMode,
         waker: &Waker,
     ) -> Result<Locked, EngineError> {
-        if owner.waiting.is_some() {
+        let waited = owner.waiting.is_some();
+        if waited {
             self.settle_wait(owner, name);
         }
         match self.request(owner.id, name, mode) {
             Outcome::Granted => owner.held.push(name),
+            // Handed over since the wait was settled: nobody has noted that it is held.
+            Outcome::Held if waited && !owner.held.contains(&name) => owner.held.push(name),
             Outcome::Held => {}
             Outcome::Busy => return self.begin_wait(owner, name, mode, waker),
         }

@@ -11,6 +11,7 @@
 mod batch;
 mod log_reader;
 mod recovery;
+mod transaction_end;
 mod unfinished;
 
 use std::sync::Arc;
@@ -28,13 +29,12 @@ use crate::{EngineError, TreeId};
 use batch::Batch;
 pub(crate) use log_reader::{LogReader, LogSource, Progress, describe};
 pub(crate) use recovery::recover;
+use transaction_end::TransactionFields;
 use unfinished::UnfinishedRun;
 
 const COMMIT: u8 = 0x00;
 const ABORT: u8 = 0x20;
 const OPCODE: u8 = 0x70;
-const HAS_INFO: u8 = 0x80;
-const HAS_RELFILENODES: u32 = 0x004;
 /// Opcode of a record with images for hint bits' sake.
 const FPI_FOR_HINT: u8 = 0xA0;
 
@@ -276,33 +276,5 @@ impl Replayer {
             XlogRecord::Switch | XlogRecord::OverwriteContrecord { .. } | XlogRecord::Other(_) => {}
         }
         Ok(())
-    }
-}
-
-/// What a COMMIT or ABORT says.
-struct TransactionFields {
-    time: RecordTime,
-    dropped: Vec<TreeId>,
-}
-
-impl TransactionFields {
-    /// Source: `ParseCommitRecord` in `access/rmgrdesc/xactdesc.c`; what this engine never writes is not looked for.
-    fn parse(record: &Record<'_>) -> Option<Self> {
-        let (time, rest) = record.main_data.split_first_chunk()?;
-        let time = RecordTime::new(i64::from_le_bytes(*time));
-        let mut dropped = Vec::new();
-        if record.header.info & HAS_INFO != 0 {
-            let (info, rest) = rest.split_first_chunk()?;
-            if u32::from_le_bytes(*info) == HAS_RELFILENODES {
-                let (count, rest) = rest.split_first_chunk()?;
-                let (locators, after) = rest.as_chunks::<12>();
-                if u32::from_le_bytes(*count) as usize != locators.len() || !after.is_empty() {
-                    return None;
-                }
-                let relation = |locator: &[u8; 12]| locator.last_chunk().copied().map(u32::from_le_bytes);
-                dropped.extend(locators.iter().filter_map(relation).map(TreeId::new));
-            }
-        }
-        Some(Self { time, dropped })
     }
 }

@@ -53,8 +53,10 @@ pub struct StandbyOptions {
 pub struct StandbyStart {
     /// The timeline to ask for, with its ancestors.
     pub history: TimelineHistory,
-    /// The end of what is replayed, all of which is in the directory. Streaming starts at its segment's start.
+    /// The end of what is durable and valid in the directory. Streaming starts at its segment's start.
     pub position: Lsn,
+    /// The end of what is replayed; never ahead of `position`.
+    pub applied: Lsn,
 }
 
 /// How receiving ended that nothing was wrong with.
@@ -86,7 +88,7 @@ pub struct ReceiverState {
 pub struct StandbyReceiver {
     shared: Arc<Shared>,
     stop: watch::Sender<bool>,
-    thread: Option<JoinHandle<Result<StandbyEnd, ReceiverError>>>,
+    thread: Mutex<Option<JoinHandle<Result<StandbyEnd, ReceiverError>>>>,
 }
 
 /// What the thread and its owner have in common.
@@ -110,7 +112,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl StandbyReceiver {
     /// Connects and receives, on a thread of its own. `listener` hears of what is durable; `ended` is called once when
-    /// the receiver is through, whatever the reason, which [`StandbyReceiver::join`] then tells.
+    /// the receiver is through, whatever the reason, which [`StandbyReceiver::wait`] then tells.
     ///
     /// # Errors
     /// No thread to be had.
@@ -140,7 +142,7 @@ impl StandbyReceiver {
             outcome
         };
         let thread = thread::Builder::new().name("walreceiver".to_owned()).spawn(run)?;
-        Ok(Self { shared, stop, thread: Some(thread) })
+        Ok(Self { shared, stop, thread: Mutex::new(Some(thread)) })
     }
 
     /// Everything before `position` has been replayed: for the leader to know.
@@ -156,22 +158,18 @@ impl StandbyReceiver {
         lock(&self.shared.state).clone()
     }
 
-    /// Whether it is through.
-    pub fn is_finished(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
-    }
-
     /// Asks it to end: everything received is made durable and acknowledged first.
     pub fn stop(&self) {
         self.stop.send_replace(true);
     }
 
-    /// Waits until it is through.
+    /// Waits until it is through, and tells how that came, once.
     ///
     /// # Errors
     /// Why it could not go on.
-    pub fn join(mut self) -> Result<StandbyEnd, ReceiverError> {
-        match self.thread.take().map(JoinHandle::join) {
+    pub fn wait(&self) -> Result<StandbyEnd, ReceiverError> {
+        let thread = lock(&self.thread).take();
+        match thread.map(JoinHandle::join) {
             Some(Ok(outcome)) => outcome,
             Some(Err(panic)) => std::panic::resume_unwind(panic),
             None => Ok(StandbyEnd::Stopped),
@@ -183,7 +181,8 @@ impl Drop for StandbyReceiver {
     /// No thread goes on writing where somebody else may soon.
     fn drop(&mut self) {
         self.stop();
-        if let Some(thread) = self.thread.take() {
+        let thread = lock(&self.thread).take();
+        if let Some(thread) = thread {
             // Its outcome, or panic, is nobody's business any more.
             let _ = thread.join();
         }

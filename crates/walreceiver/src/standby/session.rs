@@ -122,7 +122,7 @@ impl Session {
         let config = ReceiverConfig {
             start: from.lsn,
             already_durable: start.position.max(from.lsn),
-            already_applied: Some(start.position),
+            already_applied: Some(start.applied),
             flush_reports: FlushReports::AtOnce,
             status_interval: options.status_interval,
             silence_limit: options.timeout,

@@ -1,0 +1,108 @@
+//! Replication slots, as `pg_replication_slots` shows them. Source: `GetWALAvailability` in `access/transam/xlog.c`.
+
+use replication::waldir::{SlotError, SlotInfo, SlotName, Slots, WalDir};
+use wal::{Lsn, SegmentSize, TimelineId};
+
+/// What became of the WAL that a slot needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WalStatus {
+    /// It is there, within `max_wal_size`.
+    Reserved,
+    /// It is there, beyond that.
+    Extended,
+    /// It is still there, and the next checkpoint may remove it.
+    Unreserved,
+    /// Some of it is gone.
+    Lost,
+}
+
+impl WalStatus {
+    /// The word that PostgreSQL uses.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reserved => "reserved",
+            Self::Extended => "extended",
+            Self::Unreserved => "unreserved",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+/// A slot in the directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlotRow {
+    /// Its name.
+    pub name: String,
+    /// Whether somebody uses it.
+    pub active: bool,
+    /// The oldest WAL that it keeps; `None` if it has reserved none.
+    pub restart: Option<Lsn>,
+    /// What became of that WAL.
+    pub wal_status: Option<WalStatus>,
+    /// Bytes of WAL that may be written before it may be lost; `None` without a limit.
+    pub safe_wal_size: Option<i64>,
+}
+
+/// The lasting slots of `dir`, whose log ends at `end`. `max_wal_size` and `most` (`max_slot_wal_keep_size`) are in bytes.
+///
+/// # Errors
+/// The slots cannot be read.
+pub fn slots(
+    dir: &WalDir,
+    segment_size: SegmentSize,
+    end: Lsn,
+    max_wal_size: u64,
+    most: Option<u64>,
+) -> Result<Vec<SlotRow>, SlotError> {
+    let slots = Slots::new(dir.clone());
+    let oldest = oldest_segment(dir, segment_size);
+    let mut rows = Vec::new();
+    for name in slots.list()? {
+        // One that was dropped meanwhile is none.
+        let Some(SlotInfo { restart_lsn: restart, .. }) = slots.read(&name)? else { continue };
+        let wal_status = restart.map(|restart| {
+            let behind = end.bytes_since(restart);
+            match () {
+                () if oldest.is_some_and(|oldest| segment_size.floor(restart) < oldest) => WalStatus::Lost,
+                () if most.is_some_and(|most| behind > most) => WalStatus::Unreserved,
+                () if behind > max_wal_size => WalStatus::Extended,
+                () => WalStatus::Reserved,
+            }
+        });
+        let safe_wal_size =
+            restart.zip(most).filter(|_| wal_status != Some(WalStatus::Lost)).map(|(restart, most)| {
+                i64::try_from(most).unwrap_or(i64::MAX)
+                    - i64::try_from(end.bytes_since(restart)).unwrap_or(i64::MAX)
+            });
+        let active = slots.is_active(&name)?;
+        rows.push(SlotRow { name: name.as_str().to_owned(), active, restart, wal_status, safe_wal_size });
+    }
+    Ok(rows)
+}
+
+/// Makes a lasting slot, which keeps WAL from `restart` on.
+///
+/// # Errors
+/// A name that is taken; files that cannot be written.
+pub fn create_slot(
+    dir: &WalDir,
+    name: &SlotName,
+    restart: Option<(Lsn, TimelineId)>,
+) -> Result<(), SlotError> {
+    let info = restart.map_or_else(SlotInfo::default, |(lsn, timeline)| SlotInfo::at(lsn, timeline));
+    Slots::new(dir.clone()).create(name, info).map(drop)
+}
+
+/// Drops a slot that nobody uses.
+///
+/// # Errors
+/// No such slot; one in use.
+pub fn drop_slot(dir: &WalDir, name: &SlotName) -> Result<(), SlotError> {
+    Slots::new(dir.clone()).drop(name)
+}
+
+/// The start of the oldest segment that is there.
+fn oldest_segment(dir: &WalDir, size: SegmentSize) -> Option<Lsn> {
+    let listing = dir.list(size).ok()?;
+    listing.segments.iter().map(|file| size.start_of(file.segment)).min()
+}

@@ -1,0 +1,252 @@
+//! The engine over one data directory, opened as what the directory says it is, a leader or a hot standby, together with
+//! all that ships its log: followers served, commits that wait for them, WAL kept for them.
+//!
+//! Knows no SQL: whoever serves that opens sessions over [`Storage::engine`], and asks here for what concerns
+//! replication.
+
+mod options;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use anyhow::Context as _;
+use disk::Disk;
+use engine::fatal::fatal;
+use engine::{Engine, Standby};
+use replication::waldir::{SlotError, SlotName, WalDir};
+use wal::{Lsn, TimelineId};
+
+use crate::config::Config;
+use crate::shipping::{self, FollowerRow, Retention, Shipping, ShippingOptions, SlotRow};
+use crate::standby::{HotStandby, Promotion, ReceiverRow, StandbyError, StandbyEvents, is_standby};
+use crate::sync::SynchronousCommit;
+
+/// What a storage is opened with.
+pub struct StorageOptions<'a> {
+    /// The data directory, which this process has locked.
+    pub directory: &'a Path,
+    /// The file system.
+    pub disk: Arc<dyn Disk>,
+    /// The configuration.
+    pub config: &'a Config,
+    /// The port that followers connect to.
+    pub port: u16,
+    /// Who is handed the followers; turned them away so far.
+    pub shipping: Arc<Shipping>,
+    /// To be called when a standby has become a leader.
+    pub promoted: Arc<dyn Fn() + Send + Sync>,
+}
+
+/// An engine, and all that ships its log.
+pub struct Storage {
+    engine: Arc<Engine>,
+    /// On what was a standby when it was opened.
+    standby: Option<Arc<HotStandby>>,
+    shipping: Arc<Shipping>,
+    synchronous: SynchronousCommit,
+    retention: Arc<Retention>,
+    directory: PathBuf,
+    dir: WalDir,
+    limits: Mutex<Limits>,
+}
+
+/// What the slots' view compares with.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    max_wal_size: u64,
+    max_slot_wal_keep_size: Option<u64>,
+}
+
+impl Limits {
+    fn of(config: &Config) -> Self {
+        Self {
+            max_wal_size: config.bytes("max_wal_size").unwrap_or_default(),
+            max_slot_wal_keep_size: config.bytes("max_slot_wal_keep_size"),
+        }
+    }
+}
+
+/// Waits for a standby to become readable.
+struct Events {
+    promoted: Arc<dyn Fn() + Send + Sync>,
+    /// If it must be promoted before anybody may read (`hot_standby = off`).
+    only_promoted: bool,
+    readable: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Events {
+    fn set_readable(&self) {
+        *self.readable.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+
+    fn wait(&self) {
+        let mut readable = self.readable.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*readable {
+            readable = self.changed.wait(readable).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl StandbyEvents for Events {
+    fn consistent(&self) {
+        if !self.only_promoted {
+            self.set_readable();
+        }
+    }
+
+    fn promoted(&self, _: &Arc<Engine>) {
+        self.set_readable();
+        (self.promoted)();
+    }
+
+    fn failed(&self, error: &StandbyError) {
+        fatal(format_args!("replay cannot go on: {error}"));
+    }
+}
+
+impl Storage {
+    /// Opens the directory; blocks for as long as a recovery takes, and on a standby until it can be read.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the directory or the configuration, in one line.
+    pub fn open(options: StorageOptions<'_>) -> anyhow::Result<Self> {
+        let StorageOptions { directory, disk, config, port, shipping, promoted } = options;
+        let rule = options::rule(config)?;
+        let engine_options = options::engine_options(config);
+        let dir = WalDir::new(directory.join("pg_wal"), Arc::clone(&disk));
+        let is_standby = is_standby(directory)
+            .with_context(|| format!("could not read directory \"{}\"", directory.display()))?;
+        let standby = if is_standby { Some(options::standby_options(directory, config)?) } else { None };
+        let (engine, standby) = match standby {
+            None => (Engine::open(disk, directory, engine_options)?, None),
+            Some(standby_options) => {
+                let standby = Standby::open(disk, directory, engine_options)?;
+                let events = Arc::new(Events {
+                    promoted,
+                    only_promoted: !config.is_on("hot_standby"),
+                    readable: Mutex::new(false),
+                    changed: Condvar::new(),
+                });
+                let engine = Arc::clone(standby.engine());
+                let standby = HotStandby::start(standby, standby_options, Arc::clone(&events) as _)?;
+                events.wait();
+                (engine, Some(standby))
+            }
+        };
+        let limits = Limits::of(config);
+        let synchronous = SynchronousCommit::start(&engine, dir.clone(), rule)?;
+        let most = limits.max_slot_wal_keep_size;
+        let retention = Retention::new(dir.clone(), Arc::clone(&shipping), &engine, most);
+        let settings = options::sender_settings(config);
+        let data_directory = directory.to_owned();
+        shipping.open(ShippingOptions { data_directory, port, settings }, &engine)?;
+        let (directory, limits) = (directory.to_owned(), Mutex::new(limits));
+        Ok(Self { engine, standby, shipping, synchronous, retention, directory, dir, limits })
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// Whether this is a standby at the moment.
+    pub fn in_recovery(&self) -> bool {
+        self.engine.is_read_only()
+    }
+
+    /// The standby, while this is one.
+    pub fn standby(&self) -> Option<&Arc<HotStandby>> {
+        self.standby.as_ref().filter(|_| self.in_recovery())
+    }
+
+    /// Asks for a promotion, or how far one is, without blocking; `None` if this never was a standby.
+    pub fn promote(&self) -> Option<Promotion> {
+        self.standby.as_ref().map(|standby| standby.promote())
+    }
+
+    /// Makes a leader of a standby; returns when writes are taken.
+    ///
+    /// # Errors
+    /// It is none; or the server stops before.
+    pub fn promote_now(&self) -> anyhow::Result<()> {
+        let standby = self.standby().context("the server is not in standby mode")?;
+        Ok(standby.promote_now()?)
+    }
+
+    /// Takes over what can be changed while the server runs.
+    ///
+    /// # Errors
+    /// Settings that make no sense; the others are taken over.
+    pub fn reload(&self, config: &Config) -> anyhow::Result<()> {
+        let limits = Limits::of(config);
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
+        self.retention.set_most(limits.max_slot_wal_keep_size);
+        let rule = options::rule(config).map(|rule| self.synchronous.set_rule(rule));
+        if let Some(standby) = self.standby() {
+            standby.set_options(options::standby_options(&self.directory, config)?);
+        }
+        rule
+    }
+
+    /// Ends following, makes a last checkpoint, and lets followers have everything. Nobody writes any more.
+    ///
+    /// # Errors
+    /// The checkpoint's.
+    pub fn shutdown(&self) -> anyhow::Result<()> {
+        if let Some(standby) = &self.standby {
+            standby.stop();
+        }
+        let outcome = self.engine.shutdown();
+        // After the checkpoint: an orderly end is in the log too.
+        self.shipping.stop();
+        Ok(outcome?)
+    }
+
+    /// The followers (`pg_stat_replication`).
+    ///
+    /// # Errors
+    /// Their table cannot be read.
+    pub fn followers(&self) -> io::Result<Vec<FollowerRow>> {
+        shipping::followers(&self.dir, self.synchronous.rule().names())
+    }
+
+    /// The connection to the leader (`pg_stat_wal_receiver`).
+    pub fn receiver(&self) -> Option<ReceiverRow> {
+        self.standby()?.receiver()
+    }
+
+    /// The slots (`pg_replication_slots`).
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn slots(&self) -> Result<Vec<SlotRow>, SlotError> {
+        let log = self.engine.log();
+        let Limits { max_wal_size, max_slot_wal_keep_size } =
+            *self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        shipping::slots(&self.dir, log.segment_size(), log.flushed(), max_wal_size, max_slot_wal_keep_size)
+    }
+
+    /// Makes a slot, and says from where it keeps WAL: from the last checkpoint on if it is to reserve it at once.
+    ///
+    /// # Errors
+    /// A name that is taken; files that cannot be written.
+    pub fn create_slot(&self, name: &SlotName, reserve: bool) -> Result<Option<Lsn>, SlotError> {
+        let log = self.engine.log();
+        let from: Option<(Lsn, TimelineId)> = reserve.then(|| (log.redo(), log.timeline()));
+        shipping::create_slot(&self.dir, name, from)?;
+        Ok(from.map(|(lsn, _)| lsn))
+    }
+
+    /// Drops a slot.
+    ///
+    /// # Errors
+    /// No such slot; one in use.
+    pub fn drop_slot(&self, name: &SlotName) -> Result<(), SlotError> {
+        shipping::drop_slot(&self.dir, name)
+    }
+}
