@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use engine::Isolation;
-use sql::parse::Utility;
-use sql::{ParsedStatement, PlanNode, Type};
+use sql::parse::{Utility, normalize};
+use sql::{ParsedStatement, PlanNode, Type, Value};
 
 use super::prepared::{Planned, Prepared, describe, text_column};
 use super::session::SqlSession;
@@ -28,6 +28,8 @@ const CACHED_TEXT: usize = 1024;
 pub enum Statement {
     /// Its text was met before.
     Known(Arc<Prepared>),
+    /// A text that differs from it in its literals alone was met before: the literals, and the text.
+    Literals(Arc<Prepared>, Vec<Value<'static>>, Box<str>),
     /// It is new.
     Parsed(Box<ParsedStatement>, Option<Box<str>>),
 }
@@ -55,6 +57,10 @@ impl SqlSession {
             statements.push_back(Statement::Known(Arc::clone(known)));
             return Ok(());
         }
+        if let Some((prepared, literals)) = self.parse_literals(text) {
+            statements.push_back(Statement::Literals(prepared, literals, text.into()));
+            return Ok(());
+        }
         let mut parsed = parse(text)?;
         if parsed.len() == 1 && text.len() <= CACHED_TEXT {
             if let Some(statement) = parsed.pop() {
@@ -66,6 +72,32 @@ impl SqlSession {
         Ok(())
     }
 
+    /// The plan that a text shares with those that differ from it in literals alone, and its own literals. Whatever does
+    /// not fit takes the usual way, for its result or for its error.
+    fn parse_literals(&mut self, text: &str) -> Option<(Arc<Prepared>, Vec<Value<'static>>)> {
+        if self.failed || !normalize(text, &mut self.normalized) || self.normalized.is_empty() {
+            return None;
+        }
+        let prepared = match self.cache.0.get(self.normalized.text.as_str()) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let normalized = self.normalized.text.clone();
+                let types = self.normalized.types.clone();
+                let statement = sql::parse(&normalized).ok()?.pop()?;
+                let prepared = self.prepare_statement(Arc::new(statement), &types).ok()?;
+                let prepared = Arc::new(prepared.with_literals());
+                self.cache.put(normalized.into(), &prepared);
+                prepared
+            }
+        };
+        let planned = prepared.planned();
+        let mut literals = Vec::with_capacity(self.normalized.len());
+        for (number, ty) in planned.plan.params.iter().enumerate() {
+            literals.push(self.normalized.value(number, text, *ty).ok()?.into_owned());
+        }
+        Some((prepared, literals))
+    }
+
     pub(super) fn analyse_statement(&mut self, statement: Statement) -> Result<Arc<Prepared>> {
         match statement {
             Statement::Known(prepared) => {
@@ -75,6 +107,17 @@ impl SqlSession {
                     Ok(_) => Ok(prepared),
                     Err(_) => self.prepare_statement(Arc::clone(&prepared.statement), &[]).map(Arc::new),
                 }
+            }
+            Statement::Literals(prepared, literals, text) => {
+                self.check_block(None)?;
+                if self.plan_again(&prepared).is_ok() {
+                    self.literals = literals;
+                    return Ok(prepared);
+                }
+                let statement = parse(&text)?.pop();
+                let statement =
+                    statement.ok_or_else(|| Failure::new("XX000", "text without any statement"))?;
+                self.prepare_statement(Arc::new(statement), &[]).map(Arc::new)
             }
             Statement::Parsed(parsed, text) => {
                 let parsed = Arc::new(*parsed);

@@ -79,6 +79,10 @@ impl SqlSession {
         if self.failed {
             self.check_block(super::planning::utility(&prepared.statement))?;
         }
+        if prepared.has_literals {
+            let literals = std::mem::take(&mut self.literals);
+            return Ok(Portal::new(Arc::clone(prepared), planned, literals, results.clone()));
+        }
         let mut params = Vec::with_capacity(planned.plan.params.len());
         for (number, ((format, bytes), ty)) in arguments.zip(&planned.plan.params).enumerate() {
             params.push(match bytes {

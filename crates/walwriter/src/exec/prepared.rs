@@ -13,6 +13,8 @@ use crate::session::{Column, Description};
 pub struct Prepared {
     pub(super) statement: Arc<ParsedStatement>,
     pub(super) description: Description,
+    /// Its parameters stand for the literals of a text, and clients know nothing of them.
+    pub(super) has_literals: bool,
     /// Replaced when tables have changed since it was made. Parameters and columns of all plans are the same.
     plan: Mutex<Arc<Planned>>,
 }
@@ -32,7 +34,14 @@ impl Prepared {
         columns: Option<Vec<Column>>,
     ) -> Self {
         let types = planned.plan.params.iter().map(|ty| ty.oid()).collect();
-        Self { statement, description: Description::new(types, columns), plan: Mutex::new(Arc::new(planned)) }
+        let description = Description::new(types, columns);
+        Self { statement, description, has_literals: false, plan: Mutex::new(Arc::new(planned)) }
+    }
+
+    /// The same for a text whose literals its parameters stand for.
+    pub(super) fn with_literals(self) -> Self {
+        let columns = self.description.columns().map(<[Column]>::to_vec);
+        Self { description: Description::new(Vec::new(), columns), has_literals: true, ..self }
     }
 
     /// The newest plan.

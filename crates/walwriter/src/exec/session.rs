@@ -5,7 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sql::parse::Utility;
+use sql::Value;
+use sql::parse::{Normalized, Utility};
 
 use super::block::Open;
 use super::context::{SessionInfo, Shared};
@@ -36,6 +37,10 @@ pub struct SqlSession {
     pub(super) gate: Option<Gate>,
     /// Plans by the text of their statement, for the simple protocol.
     pub(super) cache: StatementCache,
+    /// The text at hand without its literals.
+    pub(super) normalized: Normalized,
+    /// The literals of the statement that was analysed last: for the portal that is bound next.
+    pub(super) literals: Vec<Value<'static>>,
     /// What PREPARE has made.
     pub(super) named: HashMap<String, Arc<Prepared>>,
     /// What clients were last told of `in_hot_standby`.
@@ -59,6 +64,8 @@ impl SqlSession {
             own_generation: 0,
             gate: None,
             cache: StatementCache::default(),
+            normalized: Normalized::default(),
+            literals: Vec::new(),
             named: HashMap::new(),
             reported_standby: Cell::new(false),
         }

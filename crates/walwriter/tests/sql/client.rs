@@ -17,8 +17,8 @@ use walwriter::session::{
 };
 
 /// A server without a network.
-pub struct Server {
-    pub executor: Executor,
+pub(crate) struct Server {
+    pub(crate) executor: Executor,
     directory: TempDir,
 }
 
@@ -38,31 +38,31 @@ impl Host for PlainHost {
 }
 
 fn open(path: &Path) -> Executor {
-    let engine = Engine::open(Arc::new(OsDisk::default()), path, EngineOptions::default()).unwrap();
+    let engine = Engine::open(Arc::new(OsDisk::new()), path, EngineOptions::default()).unwrap();
     let host = PlainHost { engine: Arc::clone(&engine), started: SystemTime::now() };
     Executor::new(engine, Arc::new(host))
 }
 
 impl Server {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let directory = TempDir::new().unwrap();
-        let disk: Arc<dyn disk::Disk> = Arc::new(OsDisk::default());
+        let disk: Arc<dyn disk::Disk> = Arc::new(OsDisk::new());
         Engine::init(&disk, &directory.path().join("data"), &InitOptions::default()).unwrap();
         Self { executor: open(&directory.path().join("data")), directory }
     }
 
     /// The same directory, opened anew after the process has died.
-    pub fn restart(self) -> Self {
+    pub(crate) fn restart(self) -> Self {
         let Self { executor, directory } = self;
         drop(executor);
         Self { executor: open(&directory.path().join("data")), directory }
     }
 
-    pub fn connect(&self) -> Client<'_> {
+    pub(crate) fn connect(&self) -> Client<'_> {
         self.connect_with(&[])
     }
 
-    pub fn connect_with(&self, settings: &[(&str, &str)]) -> Client<'_> {
+    pub(crate) fn connect_with(&self, settings: &[(&str, &str)]) -> Client<'_> {
         let woken = Arc::new(Flag::default());
         let interrupts = Arc::new(Interrupts::default());
         let opening = Opening {
@@ -80,7 +80,7 @@ impl Server {
 }
 
 #[derive(Default)]
-pub struct Flag(AtomicBool);
+pub(crate) struct Flag(AtomicBool);
 
 impl Wake for Flag {
     fn wake(self: Arc<Self>) {
@@ -88,41 +88,41 @@ impl Wake for Flag {
     }
 }
 
-pub struct Client<'s> {
+pub(crate) struct Client<'s> {
     server: &'s Server,
-    pub session: SqlSession,
+    pub(crate) session: SqlSession,
     woken: Arc<Flag>,
     out: Vec<u8>,
     /// What the next COPY FROM STDIN is given.
-    pub copying: Vec<u8>,
+    pub(crate) copying: Vec<u8>,
 }
 
 /// What a statement gave.
 #[derive(Debug, Default, PartialEq)]
-pub struct Reply {
-    pub rows: Vec<Vec<Option<String>>>,
-    pub notices: Vec<String>,
-    pub copied: String,
-    pub tags: Vec<String>,
+pub(crate) struct Reply {
+    pub(crate) rows: Vec<Vec<Option<String>>>,
+    pub(crate) notices: Vec<String>,
+    pub(crate) copied: String,
+    pub(crate) tags: Vec<String>,
 }
 
 impl Reply {
     /// Rows as text, columns separated by `|`, NULL as `-`.
-    pub fn text(&self) -> Vec<String> {
+    pub(crate) fn text(&self) -> Vec<String> {
         let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
         self.rows.iter().map(|row| row.iter().map(value).collect::<Vec<_>>().join("|")).collect()
     }
 }
 
 /// A statement that waits.
-pub struct Waiting<S: Session> {
+pub(crate) struct Waiting<S: Session> {
     portal: S::Portal,
 }
 
 impl Client<'_> {
     /// Executes a Query; panics on an error.
     #[track_caller]
-    pub fn query(&mut self, text: &str) -> Reply {
+    pub(crate) fn query(&mut self, text: &str) -> Reply {
         match self.try_query(text) {
             Ok(reply) => reply,
             Err(error) => panic!("{text}: {} {} {:?}", error.code, error.message, error.detail),
@@ -131,20 +131,20 @@ impl Client<'_> {
 
     /// The rows of a Query, as text.
     #[track_caller]
-    pub fn rows(&mut self, text: &str) -> Vec<String> {
+    pub(crate) fn rows(&mut self, text: &str) -> Vec<String> {
         self.query(text).text()
     }
 
     /// The SQLSTATE and the message of a Query that fails.
     #[track_caller]
-    pub fn error(&mut self, text: &str) -> (String, String) {
+    pub(crate) fn error(&mut self, text: &str) -> (String, String) {
         match self.try_query(text) {
             Ok(reply) => panic!("{text}: {reply:?}"),
             Err(error) => (error.code.as_str().to_owned(), error.message),
         }
     }
 
-    pub fn try_query(&mut self, text: &str) -> Result<Reply, SessionError> {
+    pub(crate) fn try_query(&mut self, text: &str) -> Result<Reply, SessionError> {
         let result = self.run_query(text);
         if result.is_err() {
             self.session.fail();
@@ -168,7 +168,7 @@ impl Client<'_> {
     }
 
     /// Ends the implicit transaction, and reads what has been appended once the gate is open.
-    pub fn settle(&mut self, reply: &mut Reply) -> Result<(), SessionError> {
+    pub(crate) fn settle(&mut self, reply: &mut Reply) -> Result<(), SessionError> {
         self.session.settle(&mut self.out)?;
         self.pass_gate();
         read_messages(&std::mem::take(&mut self.out), reply);
@@ -187,7 +187,7 @@ impl Client<'_> {
     }
 
     /// Executes a portal to its end, or until it has produced as many rows as it may (`None`).
-    pub fn run(
+    pub(crate) fn run(
         &mut self,
         portal: &mut <SqlSession as Session>::Portal,
         mut rows: u64,
@@ -223,7 +223,7 @@ impl Client<'_> {
 
     /// Begins a statement that is expected to wait for a lock.
     #[track_caller]
-    pub fn start(&mut self, text: &str) -> Waiting<SqlSession> {
+    pub(crate) fn start(&mut self, text: &str) -> Waiting<SqlSession> {
         let mut queue = VecDeque::new();
         self.session.parse(text, &mut queue).unwrap();
         let prepared = self.session.analyse(queue.pop_front().unwrap()).unwrap();
@@ -236,7 +236,7 @@ impl Client<'_> {
     }
 
     /// Goes on with a statement that has waited.
-    pub fn finish(&mut self, mut waiting: Waiting<SqlSession>) -> Result<Reply, SessionError> {
+    pub(crate) fn finish(&mut self, mut waiting: Waiting<SqlSession>) -> Result<Reply, SessionError> {
         let end = Instant::now() + Duration::from_secs(10);
         while !self.woken.0.load(Ordering::SeqCst) {
             assert!(Instant::now() < end, "nobody wakes the session");
@@ -255,14 +255,8 @@ impl Client<'_> {
         Ok(reply)
     }
 
-    /// Parse, Bind with arguments as text, Execute, Sync.
-    #[track_caller]
-    pub fn execute(&mut self, text: &str, arguments: &[Option<&str>]) -> Result<Reply, SessionError> {
-        let prepared = self.session.prepare(text, &[])?;
-        self.execute_prepared(&prepared, arguments, u64::MAX)
-    }
-
-    pub fn execute_prepared(
+    /// Bind with arguments as text, Execute (again and again, if only so many `rows` may come at once), Sync.
+    pub(crate) fn execute_prepared(
         &mut self,
         prepared: &Arc<<SqlSession as Session>::Prepared>,
         arguments: &[Option<&str>],
@@ -292,7 +286,7 @@ impl Client<'_> {
         result
     }
 
-    pub fn status(&self) -> TransactionStatus {
+    pub(crate) fn status(&self) -> TransactionStatus {
         self.session.transaction_status()
     }
 }

@@ -1,5 +1,7 @@
 //! Sessions over a real engine in a temporary directory, without a network.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod blocks;
 mod client;
 mod concurrency;

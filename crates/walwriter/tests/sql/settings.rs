@@ -29,7 +29,7 @@ fn prepared_statements_survive_changes_of_their_tables() {
     let prepared =
         walwriter::session::Session::prepare(&mut client.session, "select v from t where id = $1", &[])
             .unwrap();
-    let mut ask = |client: &mut super::client::Client<'_>| {
+    let ask = |client: &mut super::client::Client<'_>| {
         client.execute_prepared(&prepared, &[Some("1")], u64::MAX).map(|reply| reply.text())
     };
     assert_eq!(ask(&mut client).unwrap(), ["a"]);
@@ -77,4 +77,22 @@ fn functions_ask_the_server() {
     assert_eq!(client.rows("select 1, pg_sleep(0.05)"), ["1|"]);
     assert!(before.elapsed().as_millis() >= 50);
     client.query("checkpoint");
+}
+
+#[test]
+fn texts_that_differ_in_literals_share_a_plan_and_nothing_else() {
+    let server = Server::start();
+    let mut client = server.connect();
+    client.query("create table t (id int primary key, v text)");
+    for (id, v) in [(1, "'a'"), (2, "null"), (3, "'it''s'")] {
+        client.query(&format!("insert into t values ({id}, {v})"));
+    }
+    for (id, v) in [(1, "a"), (2, "-"), (3, "it's")] {
+        assert_eq!(client.rows(&format!("select v from t where id = {id}")), [v]);
+    }
+    client.query("drop table t; create table t (v text, id bigint primary key)");
+    assert_eq!(client.rows("select v from t where id = 1"), Vec::<String>::new());
+    client.query("insert into t values ('b', 1)");
+    assert_eq!(client.rows("select v from t where id = 1"), ["b"]);
+    assert_eq!(client.error("select v from t where id = 'x'").0, "22P02");
 }
