@@ -39,6 +39,7 @@ mod user;
 mod version;
 mod wait;
 mod walsender;
+mod walwriter;
 
 pub use failure::lsns_in;
 pub use options::Options;
@@ -51,3 +52,4 @@ pub use tool::Tool;
 pub use version::Version;
 pub use wait::{DEADLINE, wait_for, wait_until};
 pub use walsender::Walsender;
+pub use walwriter::Walwriter;
