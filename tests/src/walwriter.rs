@@ -111,7 +111,8 @@ impl Walwriter {
     /// The command that runs the server in the foreground, its log on standard error.
     #[track_caller]
     pub fn command(&self) -> Tool {
-        let tool = Tool::ours(&self.root, "walwriter").named(&self.name).args(["serve", "-D"]).arg(&self.data);
+        let tool =
+            Tool::ours(&self.root, "walwriter").named(&self.name).args(["serve", "-D"]).arg(&self.data);
         let socket = format!("unix_socket_directories={}", self.socket_dir().display());
         let port = format!("port={}", self.port);
         tool.args(["-c", &port, "-c", &socket, "-c", "listen_addresses=127.0.0.1"])

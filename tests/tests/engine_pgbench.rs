@@ -20,7 +20,8 @@ fn assert_balanced(server: &Walwriter) {
 }
 
 fn processed(pgbench: &str) -> u64 {
-    let line = pgbench.lines().find_map(|line| line.strip_prefix("number of transactions actually processed: "));
+    let line =
+        pgbench.lines().find_map(|line| line.strip_prefix("number of transactions actually processed: "));
     let count = line.and_then(|rest| rest.split('/').next()).and_then(|count| count.parse().ok());
     count.unwrap_or_else(|| panic!("pgbench printed no count:\n{pgbench}"))
 }

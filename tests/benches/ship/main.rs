@@ -9,7 +9,9 @@ mod backup;
 mod commit;
 mod discard;
 mod leader;
+#[path = "../measuring/limits.rs"]
 mod limits;
+#[path = "../measuring/measure.rs"]
 mod measure;
 mod receive;
 mod send;
