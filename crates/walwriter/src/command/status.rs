@@ -34,6 +34,8 @@ struct Report {
     write_lsn: Option<String>,
     flush_lsn: Option<String>,
     replay_lsn: Option<String>,
+    /// A standby: whether its leader is connected to at the moment.
+    connected: Option<bool>,
     followers: Vec<FollowerReport>,
 }
 
@@ -91,6 +93,7 @@ fn gather(options: &Status) -> anyhow::Result<Report> {
         write_lsn: live.and_then(|status| known(status.write)),
         flush_lsn: live.and_then(|status| known(status.flush)),
         replay_lsn: live.and_then(|status| known(status.apply)),
+        connected: live.filter(|_| control.state.is_in_recovery()).map(|status| status.connected),
         followers: followers.into_iter().map(follower).collect(),
         pid: server.as_ref().map(|server| server.pid),
         port: server.as_ref().and_then(|server| server.port),
