@@ -3,6 +3,7 @@
 mod init;
 mod options;
 mod promote;
+mod serve;
 mod status;
 
 pub(crate) use options::{Arguments, Command};
@@ -14,6 +15,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Init(options) => init::run(&options),
         Command::Promote(options) => promote::run(&options),
+        Command::Serve(options) => serve::run(&options),
         Command::Status(options) => status::run(&options),
     }
 }

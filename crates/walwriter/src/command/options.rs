@@ -25,6 +25,11 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Makes a data directory
     Init(Init),
+    /// Serves a data directory in the foreground: as a leader, or with standby.signal in it as a hot standby
+    ///
+    /// TERM and INT end all sessions and shut down with a checkpoint (exit status 0), QUIT stops at once (2), HUP reads the
+    /// configuration again.
+    Serve(Serve),
     /// Makes a leader of the standby that serves a data directory
     Promote(Promote),
     /// Tells who serves a data directory, how far it is, and who follows it
@@ -47,6 +52,15 @@ pub(crate) struct Init {
     #[arg(long, value_name = "SIZE", default_value_t = 16)]
     pub(crate) wal_segsize: u32,
     /// Adds a setting to the new postgresql.conf
+    #[arg(short = 'c', long = "set", value_name = "NAME=VALUE")]
+    pub(crate) settings: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) data: DataDirectory,
+    /// A setting, stronger than those in postgresql.conf and postgresql.auto.conf
     #[arg(short = 'c', long = "set", value_name = "NAME=VALUE")]
     pub(crate) settings: Vec<String>,
 }

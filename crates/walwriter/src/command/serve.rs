@@ -1,0 +1,30 @@
+//! `walwriter serve`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use walwriter::node::ServerNode;
+use walwriter::process::{ServeOptions, Stopped, serve};
+use walwriter::server::ReplicationHandoff;
+use walwriter::shipping::Shipping;
+
+use super::options::Serve;
+
+/// What PostgreSQL's postmaster exits with after SIGQUIT.
+const STOPPED_AT_ONCE: u8 = 2;
+
+pub(crate) fn run(options: &Serve) -> anyhow::Result<ExitCode> {
+    let serve_options =
+        ServeOptions { directory: options.data.directory.clone(), overrides: options.settings.clone() };
+    let shipping = Shipping::new();
+    let followers: Arc<dyn ReplicationHandoff> = Arc::clone(&shipping) as _;
+    let stopped = serve(
+        &serve_options,
+        |_, _| Ok(Some(followers)),
+        move |opening| ServerNode::open(opening, shipping),
+    )?;
+    Ok(match stopped {
+        Stopped::Cleanly => ExitCode::SUCCESS,
+        Stopped::AtOnce => ExitCode::from(STOPPED_AT_ONCE),
+    })
+}
