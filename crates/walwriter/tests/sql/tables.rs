@@ -90,3 +90,21 @@ fn catalogs_say_what_tables_there_are() {
     assert_eq!(client.rows("select relname, relkind from pg_class"), ["t|r", "t_pkey|i"]);
     assert_eq!(client.rows("select count(*) from pg_stat_replication"), ["0"]);
 }
+
+#[test]
+fn psql_lists_tables() {
+    let server = Server::start();
+    let mut client = server.connect();
+    client.query("create table one (a int); create table two (a int)");
+    // What `\dt two` of psql 15 sends.
+    let list = "SELECT n.nspname as \"Schema\",\n  c.relname as \"Name\",\n  CASE c.relkind WHEN 'r' THEN 'table' END as \
+        \"Type\",\n  pg_catalog.pg_get_userbyid(c.relowner) as \"Owner\"\nFROM pg_catalog.pg_class c\n     LEFT JOIN \
+        pg_catalog.pg_namespace n ON n.oid = c.relnamespace\nWHERE c.relkind IN ('r','p','')\n";
+    let order = "  AND pg_catalog.pg_table_is_visible(c.oid)\nORDER BY 1,2;";
+    let pattern = "  AND c.relname OPERATOR(pg_catalog.~) '^(two)$' COLLATE pg_catalog.default\n";
+    assert_eq!(
+        client.rows(&format!("{list}{order}")),
+        ["public|one|table|postgres", "public|two|table|postgres"]
+    );
+    assert_eq!(client.rows(&format!("{list}{pattern}{order}")), ["public|two|table|postgres"]);
+}
