@@ -18,6 +18,7 @@ mod functions;
 mod host;
 mod insert;
 mod modify;
+mod named;
 mod output;
 mod planning;
 mod portal;

@@ -249,7 +249,7 @@ impl SqlSession {
             PlanNode::Utility(Utility::Show(name)) => Some(vec![text_column(&self.shown_name(name))]),
             PlanNode::Utility(Utility::Execute(name, _)) => match self.named.get(name) {
                 Some(prepared) => prepared.description.columns().map(<[Column]>::to_vec),
-                None => return Err(super::utility::no_prepared(name)),
+                None => return Err(super::named::no_prepared(name)),
             },
             PlanNode::CopyTo(_) => None,
             PlanNode::Select(_) => Some(describe(&planned.plan.columns)),

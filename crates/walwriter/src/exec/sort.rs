@@ -67,7 +67,7 @@ impl Sorter {
     fn give_up_surplus(&mut self, order: &[SortKey]) {
         self.sort(order);
         self.rows.truncate(self.wanted);
-        // Back to the order in which they came, so that equal rows keep it.
+        // Rows that come later go behind equal ones when they are sorted again: the sort is stable.
         let mut bytes = Vec::new();
         self.keys_size = 0;
         for row in &mut self.rows {
