@@ -98,7 +98,7 @@ impl Log {
         options: LogOptions,
         start: LogStart,
     ) -> Result<Self, EngineError> {
-        let segments = SegmentFiles::open(disk, dir, options.segment_size, start.timeline);
+        let segments = SegmentFiles::open(disk, dir, options.segment_size, start.system_id, start.timeline);
         // Before anything is wiped: nobody else may be writing here.
         let lock = start::lock_directory(&segments)?;
         start::prepare(&segments, &start)?;
@@ -119,7 +119,7 @@ impl Log {
         options: LogOptions,
         start: LogStart,
     ) -> Result<Self, EngineError> {
-        let segments = SegmentFiles::open(disk, dir, options.segment_size, start.timeline);
+        let segments = SegmentFiles::open(disk, dir, options.segment_size, start.system_id, start.timeline);
         Self::new(options, &start, segments)
     }
 

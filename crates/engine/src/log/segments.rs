@@ -4,6 +4,9 @@
 //! filled with zeros and synced, and its name made durable, before it is written to. A thread does that ahead of the
 //! writer; what a checkpoint finds no longer needed is renamed to serve again ([`super::recycle`]).
 //!
+//! A file made ahead begins with a page header that says whose it is and how long a segment is, because tools ask
+//! whichever segment they find first; its page address is 0/0, which no page has, so nothing in the file is valid.
+//!
 //! Invariant: every segment from the one being written up to `ready` has a file of full length whose name is durable.
 
 use std::io;
@@ -14,7 +17,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use disk::{Disk, DiskFile, OpenMode, fill_zeros};
-use wal::{SegmentNo, SegmentSize, TimelineId};
+use wal::page::{LongHeader, PAGE_SIZE, PageFlags, PageHeader};
+use wal::{Lsn, SegmentNo, SegmentSize, SystemId, TimelineId, WalVersion};
 
 use super::lock;
 use crate::EngineError;
@@ -32,6 +36,7 @@ pub(super) struct SegmentFiles {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     size: SegmentSize,
+    system_id: SystemId,
     /// Whose files are written. Changed at a promotion, while nothing is being written.
     timeline: AtomicU32,
     state: Mutex<State>,
@@ -58,6 +63,7 @@ impl SegmentFiles {
         disk: Arc<dyn Disk>,
         dir: &Path,
         size: SegmentSize,
+        system_id: SystemId,
         timeline: TimelineId,
     ) -> Arc<Self> {
         let none = SegmentNo::new(0);
@@ -66,6 +72,7 @@ impl SegmentFiles {
             disk,
             dir: dir.to_owned(),
             size,
+            system_id,
             timeline: AtomicU32::new(timeline.as_u32()),
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -187,7 +194,27 @@ impl SegmentFiles {
         let file = self.disk.open(path, OpenMode::Create).map_err(failed("create"))?;
         file.set_len(0).map_err(failed("truncate"))?;
         fill_zeros(&*file, 0, self.size.bytes().into()).map_err(failed("write"))?;
+        file.write_all_at(&self.unwritten_header(), 0).map_err(failed("write"))?;
         file.sync_all().map_err(failed("fsync"))
+    }
+
+    fn unwritten_header(&self) -> Vec<u8> {
+        let long = LongHeader {
+            system_id: self.system_id,
+            segment_size: self.size.bytes(),
+            block_size: PAGE_SIZE as u32,
+        };
+        let header = PageHeader {
+            version: WalVersion::V15,
+            flags: PageFlags::default(),
+            timeline: self.timeline(),
+            page_addr: Lsn::INVALID,
+            rem_len: 0,
+            long: Some(long),
+        };
+        let mut bytes = Vec::new();
+        header.encode_into(&mut bytes);
+        bytes
     }
 
     pub(super) fn sync_dir(&self) -> Result<(), EngineError> {
