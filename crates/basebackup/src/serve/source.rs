@@ -41,11 +41,11 @@ pub trait BackupSource {
     ///
     /// # Errors
     /// Whatever keeps the server from making a checkpoint, to be told to the client.
-    fn start(&mut self, fast: bool) -> Result<StartPoint, ServerError>;
+    fn start(&mut self, fast: bool) -> Result<StartPoint, Box<ServerError>>;
 
     /// Names the position that the backup has to be replayed to. Asked for once everything but the control file is read.
     ///
     /// # Errors
     /// A server that was promoted or stopped since the start.
-    fn stop(&mut self) -> Result<StopPoint, ServerError>;
+    fn stop(&mut self) -> Result<StopPoint, Box<ServerError>>;
 }

@@ -80,7 +80,7 @@ impl<S: BackupSource> BackupStream<S> {
     ///
     /// # Errors
     /// The source's, and those of reading the data directory.
-    pub fn begin(mut source: S, request: BackupRequest) -> Result<Self, ServerError> {
+    pub fn begin(mut source: S, request: BackupRequest) -> Result<Self, Box<ServerError>> {
         let start = source.start(request.fast)?;
         let root = source.data_directory().to_owned();
         let members = tree::list(&root).map_err(|error| failed("read directory", &root, &error))?;
@@ -120,7 +120,7 @@ impl<S: BackupSource> BackupStream<S> {
     ///
     /// # Errors
     /// What the client has to be told, after which the backup is of no use.
-    pub fn next(&mut self, out: &mut BytesMut) -> Result<bool, ServerError> {
+    pub fn next(&mut self, out: &mut BytesMut) -> Result<bool, Box<ServerError>> {
         while self.stage != Stage::Done && self.frames.len() < CHUNK {
             let before = self.read;
             self.step()?;
@@ -140,18 +140,16 @@ impl<S: BackupSource> BackupStream<S> {
     ///
     /// # Errors
     /// Pages whose checksums are wrong: the client has been sent everything, but must not trust it.
-    pub fn finish(self) -> Result<StopPoint, ServerError> {
+    pub fn finish(self) -> Result<StopPoint, Box<ServerError>> {
         if self.damaged > 0 {
             let message = "checksum verification failure during base backup";
-            return Err(ServerError::error(SqlState::DATA_CORRUPTED, message).detail(format!(
-                "{} pages have wrong checksums; the server's log names them.",
-                self.damaged
-            )));
+            let detail = format!("{} pages have wrong checksums; the server's log names them.", self.damaged);
+            return Err(ServerError::error(SqlState::DATA_CORRUPTED, message).detail(detail).into());
         }
-        self.stop.ok_or_else(|| ServerError::error(SqlState::INTERNAL_ERROR, "the base backup did not end"))
+        self.stop.ok_or_else(|| internal("the base backup did not end"))
     }
 
-    fn step(&mut self) -> Result<(), ServerError> {
+    fn step(&mut self) -> Result<(), Box<ServerError>> {
         if self.file.is_some() {
             return self.send_chunk();
         }
@@ -177,7 +175,7 @@ impl<S: BackupSource> BackupStream<S> {
                 let path = self.source.data_directory().join(tree::CONTROL_FILE);
                 let file = fs::read(&path).map_err(|error| failed("read file", &path, &error))?;
                 let file = control::recover_to(file, &stop).ok_or_else(|| {
-                    ServerError::error(SqlState::DATA_CORRUPTED, "the control file is damaged")
+                    Box::new(ServerError::error(SqlState::DATA_CORRUPTED, "the control file is damaged"))
                 })?;
                 self.send_bytes(tree::CONTROL_FILE, &file, now())?;
                 if self.request.wal {
@@ -205,7 +203,7 @@ impl<S: BackupSource> BackupStream<S> {
     }
 
     /// Begins to send a file; one that was removed meanwhile is left out, as the WAL removes it too.
-    fn open(&mut self, header: Header) -> Result<(), ServerError> {
+    fn open(&mut self, header: Header) -> Result<(), Box<ServerError>> {
         let path = header.path.below(self.source.data_directory());
         let file = match File::open(&path) {
             Ok(file) => file,
@@ -229,7 +227,7 @@ impl<S: BackupSource> BackupStream<S> {
 
     /// Sends the next piece of the open file, exactly as long as its header says: a file that became shorter is filled with
     /// zeros, what was added to it is in the WAL.
-    fn send_chunk(&mut self) -> Result<(), ServerError> {
+    fn send_chunk(&mut self) -> Result<(), Box<ServerError>> {
         let Some(mut open) = self.file.take() else { return Ok(()) };
         let Some(archive) = self.archive.as_mut() else { return Ok(()) };
         let wanted = usize::try_from(open.header.size - open.sent).unwrap_or(CHUNK).min(CHUNK);
@@ -267,7 +265,7 @@ impl<S: BackupSource> BackupStream<S> {
         Ok(())
     }
 
-    fn send_bytes(&mut self, name: &str, bytes: &[u8], modified: u64) -> Result<(), ServerError> {
+    fn send_bytes(&mut self, name: &str, bytes: &[u8], modified: u64) -> Result<(), Box<ServerError>> {
         let path = RelativePath::new(name.as_bytes()).map_err(internal)?;
         let size = bytes.len() as u64;
         let header = Header { path, kind: MemberKind::File, mode: 0o600, size, modified };
@@ -318,10 +316,8 @@ impl<S: BackupSource> BackupStream<S> {
         self.frames.message(&BackupMessage::Progress(self.read));
     }
 
-    fn archive(&mut self) -> Result<&mut Archive, ServerError> {
-        self.archive
-            .as_mut()
-            .ok_or_else(|| ServerError::error(SqlState::INTERNAL_ERROR, "the archive has ended already"))
+    fn archive(&mut self) -> Result<&mut Archive, Box<ServerError>> {
+        self.archive.as_mut().ok_or_else(|| internal("the archive has ended already"))
     }
 }
 
@@ -343,11 +339,11 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-pub(super) fn failed(action: &str, path: &Path, error: &io::Error) -> ServerError {
+pub(super) fn failed(action: &str, path: &Path, error: &io::Error) -> Box<ServerError> {
     let message = format!("could not {action} \"{}\": {error}", path.display());
-    ServerError::error(SqlState::INTERNAL_ERROR, message)
+    internal(message)
 }
 
-fn internal(error: impl std::fmt::Display) -> ServerError {
-    ServerError::error(SqlState::INTERNAL_ERROR, error.to_string())
+fn internal(error: impl std::fmt::Display) -> Box<ServerError> {
+    Box::new(ServerError::error(SqlState::INTERNAL_ERROR, error.to_string()))
 }

@@ -51,7 +51,7 @@ impl Directory {
         fs::write(self.path(path), bytes).unwrap();
     }
 
-    fn backup(&self, options: &[ReplicationOption]) -> Result<Backup, ServerError> {
+    fn backup(&self, options: &[ReplicationOption]) -> Result<Backup, Box<ServerError>> {
         let request = BackupRequest::interpret(options).unwrap();
         let mut stream = BackupStream::begin(Source(self.root.path().to_owned()), request)?;
         let (mut backup, mut out) = (Backup::default(), BytesMut::new());
@@ -81,11 +81,11 @@ impl BackupSource for Source {
         SegmentSize::new(1 << 20).unwrap()
     }
 
-    fn start(&mut self, _fast: bool) -> Result<StartPoint, ServerError> {
+    fn start(&mut self, _fast: bool) -> Result<StartPoint, Box<ServerError>> {
         Ok(START)
     }
 
-    fn stop(&mut self) -> Result<StopPoint, ServerError> {
+    fn stop(&mut self) -> Result<StopPoint, Box<ServerError>> {
         Ok(STOP)
     }
 }

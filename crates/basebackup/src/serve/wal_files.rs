@@ -16,7 +16,7 @@ pub(super) fn needed(
     source: &impl BackupSource,
     start: &StartPoint,
     stop: &StopPoint,
-) -> Result<Vec<Header>, ServerError> {
+) -> Result<Vec<Header>, Box<ServerError>> {
     let directory = source.data_directory().join("pg_wal");
     let size = source.segment_size();
     let (first, last) = (size.segment_of(start.redo), size.segment_ending_at(stop.end));
@@ -41,7 +41,7 @@ pub(super) fn needed(
         let newest = segments.iter().rev().find(|(number, _)| *number == segment);
         let timeline: TimelineId = newest.map(|(_, timeline)| *timeline).ok_or_else(|| {
             let message = format!("could not find WAL file \"{}\"", segment.file_name(stop.timeline, size));
-            ServerError::error(SqlState::INTERNAL_ERROR, message)
+            Box::new(ServerError::error(SqlState::INTERNAL_ERROR, message))
         })?;
         let name = segment.file_name(timeline, size);
         members.push(member(&format!("pg_wal/{name}"), size.bytes().into()));
@@ -55,7 +55,8 @@ pub(super) fn needed(
         members.push(member(&format!("pg_wal/archive_status/{name}.done"), 0));
     }
     members.into_iter().collect::<Option<_>>().ok_or_else(|| {
-        ServerError::error(SqlState::INTERNAL_ERROR, "a WAL file has a name that cannot be archived")
+        let message = "a WAL file has a name that cannot be archived";
+        Box::new(ServerError::error(SqlState::INTERNAL_ERROR, message))
     })
 }
 

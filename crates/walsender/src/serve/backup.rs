@@ -149,8 +149,8 @@ struct DirectorySource {
 }
 
 impl DirectorySource {
-    fn control_file(&self) -> Result<ControlFile, ServerError> {
-        let failed = |reason: String| ServerError::error(SqlState::INTERNAL_ERROR, reason);
+    fn control_file(&self) -> Result<ControlFile, Box<ServerError>> {
+        let failed = |reason: String| Box::new(ServerError::error(SqlState::INTERNAL_ERROR, reason));
         let path = self.options.data_directory.join("global/pg_control");
         // A file that is being written has a wrong checksum for a moment.
         for _ in 0..8 {
@@ -178,12 +178,13 @@ impl BackupSource for DirectorySource {
         self.segment_size
     }
 
-    fn start(&mut self, fast: bool) -> Result<StartPoint, ServerError> {
+    fn start(&mut self, fast: bool) -> Result<StartPoint, Box<ServerError>> {
         // Held from the present checkpoint on, and moved to the one that is then made: never without a hold.
         let before = self.control_file()?;
         let mut hold = Hold::take(&self.dir, SlotInfo::at(before.redo, before.timeline))?;
         if let Some(checkpoint) = &self.options.checkpoint {
-            checkpoint(fast).map_err(|reason| ServerError::error(SqlState::INTERNAL_ERROR, reason))?;
+            checkpoint(fast)
+                .map_err(|reason| Box::new(ServerError::error(SqlState::INTERNAL_ERROR, reason)))?;
         }
         let control = self.control_file()?;
         hold.advance(&control)?;
@@ -191,11 +192,11 @@ impl BackupSource for DirectorySource {
         Ok(StartPoint { redo: control.redo, checkpoint: control.checkpoint, timeline: control.timeline })
     }
 
-    fn stop(&mut self) -> Result<StopPoint, ServerError> {
+    fn stop(&mut self) -> Result<StopPoint, Box<ServerError>> {
         let serving = self.serving.borrow().clone();
         let Some(now) = serving.filter(|now| now.system_id == self.system_id) else {
             let message = "the server went away during the base backup";
-            return Err(ServerError::error(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message));
+            return Err(ServerError::error(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message).into());
         };
         Ok(StopPoint { end: now.flush, timeline: now.timeline() })
     }
@@ -209,10 +210,10 @@ struct Hold {
 }
 
 impl Hold {
-    fn take(dir: &WalDir, from: SlotInfo) -> Result<Self, ServerError> {
+    fn take(dir: &WalDir, from: SlotInfo) -> Result<Self, Box<ServerError>> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let failed = |reason: String| ServerError::error(SqlState::INTERNAL_ERROR, reason);
+        let failed = |reason: String| Box::new(ServerError::error(SqlState::INTERNAL_ERROR, reason));
         let name = SlotName::new(&format!("{SLOT_PREFIX}{}_{number}", process::id()))
             .ok_or_else(|| failed("the name of a backup's slot is not one".to_owned()))?;
         let slots = Slots::new(dir.clone());
@@ -220,8 +221,8 @@ impl Hold {
         Ok(Self { slots, name, slot: Some(slot) })
     }
 
-    fn advance(&mut self, control: &ControlFile) -> Result<(), ServerError> {
-        let failed = |reason: String| ServerError::error(SqlState::INTERNAL_ERROR, reason);
+    fn advance(&mut self, control: &ControlFile) -> Result<(), Box<ServerError>> {
+        let failed = |reason: String| Box::new(ServerError::error(SqlState::INTERNAL_ERROR, reason));
         let Some(slot) = &mut self.slot else { return Ok(()) };
         slot.advance(control.redo, control.timeline, Instant::now())
             .and_then(|()| slot.flush())
