@@ -74,16 +74,18 @@ pub(super) fn rule(config: &Config) -> anyhow::Result<Rule> {
 
 /// Those of who serves followers.
 pub(super) fn sender_settings(config: &Config) -> walsender::settings::Settings {
-    let mut settings = walsender::settings::Settings::default();
-    settings.wal_sender_timeout = config.duration("wal_sender_timeout");
+    let defaults = walsender::settings::Settings::default();
     let count = |name| usize::try_from(config.integer(name)).unwrap_or_default();
-    settings.max_wal_senders = count("max_wal_senders");
-    settings.max_replication_slots = count("max_replication_slots");
-    settings.cluster_name = config.text("cluster_name");
     let passwords = config.text("password_file");
-    settings.password_file = (!passwords.is_empty()).then(|| passwords.into());
-    if let Some(timeout) = config.duration("authentication_timeout") {
-        settings.authentication_timeout = timeout;
+    walsender::settings::Settings {
+        wal_sender_timeout: config.duration("wal_sender_timeout"),
+        max_wal_senders: count("max_wal_senders"),
+        max_replication_slots: count("max_replication_slots"),
+        cluster_name: config.text("cluster_name"),
+        password_file: (!passwords.is_empty()).then(|| passwords.into()),
+        authentication_timeout: config
+            .duration("authentication_timeout")
+            .unwrap_or(defaults.authentication_timeout),
+        ..defaults
     }
-    settings
 }

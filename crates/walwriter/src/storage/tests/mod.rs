@@ -9,6 +9,10 @@ use disk::OsDisk;
 use engine::{InitOptions, Isolation, TreeId};
 use wal::SegmentSize;
 
+mod following;
+mod missing_wal;
+mod synchronous;
+
 use super::*;
 use crate::config::Origin;
 use crate::process::STANDBY_SIGNAL;
@@ -166,40 +170,4 @@ fn root() -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
     root
-}
-
-#[test]
-fn a_standby_made_by_pg_basebackup_follows_is_restarted_and_promoted() {
-    let root = root();
-    let leader = TestNode::new_leader(&root.path().join("leader"), &[]);
-    leader.put_much("before");
-    let path = root.path().join("standby");
-    leader.back_up(&path, &[]);
-    let conninfo = leader.conninfo("s1");
-    let settings = [("primary_conninfo", conninfo.as_str())];
-    let standby = TestNode::start(&path, &settings);
-    assert!(standby.storage().in_recovery());
-    standby.wait_for(leader.put("a", "1"));
-    assert_eq!(standby.get("a").as_deref(), Some("1"));
-    assert_eq!(standby.get("before399").map(|value| value.len()), Some(7000));
-    wait_until("the leader to hear of it", || {
-        let followers = leader.storage().followers().unwrap();
-        followers.iter().any(|row| row.follower.apply >= leader.engine().confirmed())
-    });
-    let receiver = standby.storage().receiver().unwrap();
-    assert!(receiver.streaming && receiver.flushed >= leader.engine().confirmed(), "{receiver:?}");
-    standby.stop();
-    let last = leader.put_much("meanwhile");
-    let standby = TestNode::start(&path, &settings);
-    standby.wait_for(last);
-    leader.stop();
-    standby.storage().promote_now().unwrap();
-    assert!(!standby.storage().in_recovery());
-    assert!(!path.join(STANDBY_SIGNAL).exists());
-    assert!(path.join("pg_wal/00000002.history").exists());
-    standby.wait_for(standby.put("b", "2"));
-    assert_eq!((standby.get("a"), standby.get("b")), (Some("1".into()), Some("2".into())));
-    standby.stop();
-    let again = TestNode::start(&path, &[]);
-    assert_eq!((again.get("meanwhile7").is_some(), again.get("b")), (true, Some("2".into())));
 }
