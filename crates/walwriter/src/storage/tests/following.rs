@@ -71,6 +71,7 @@ fn a_standby_goes_on_with_a_leader_that_was_killed_and_started_again() {
     let (conninfo, port) = (leader.conninfo("s"), leader.port);
     let standby = TestNode::start(&standby, &[("primary_conninfo", conninfo.as_str())]);
     standby.wait_for(leader.put("a", "1"));
+    drop(leader);
     for round in 0..3 {
         let last = leader_put(&path, port, round, &standby);
         assert!(standby.engine().confirmed() >= last);
@@ -98,12 +99,18 @@ fn pg_receivewal_writes_what_the_leader_has_byte_for_byte() {
         command
     };
     assert!(tool(&["--create-slot"]).status().unwrap().success());
-    let first = leader.put_much("w");
     let slot = || leader.storage().slots().unwrap().remove(0);
     assert_eq!((slot().name.as_str(), slot().active), ("archive", false));
-    let end = first.to_string();
-    let run = tool(&["--endpos", &end, "--no-loop", "-s", "1"]).output().unwrap();
-    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let mut running = tool(&["--no-loop", "-s", "1"]).spawn().unwrap();
+    wait_until("streaming", || slot().active);
+    leader.put_much("w");
+    let finished = || {
+        let names = fs::read_dir(&archive).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| !name.to_string_lossy().ends_with(".partial")).count()
+    };
+    wait_until("two segments", || finished() >= 2);
+    running.kill().unwrap();
+    running.wait().unwrap();
     let mut compared = 0;
     for entry in fs::read_dir(&archive).unwrap() {
         let entry = entry.unwrap();

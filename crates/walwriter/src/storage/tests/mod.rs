@@ -10,7 +10,6 @@ use engine::{InitOptions, Isolation, TreeId};
 use wal::SegmentSize;
 
 mod following;
-mod missing_wal;
 mod synchronous;
 
 use super::*;
@@ -20,7 +19,7 @@ use crate::server::{ListenOptions, Listeners, Server, ServerOptions};
 use crate::session::double::{Double, Shared};
 
 const BIN: &str = "/usr/lib/postgresql/15/bin";
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 #[track_caller]
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
