@@ -141,6 +141,7 @@ impl Replayer {
     pub(crate) fn apply(&mut self, record: &LogRecord<'_>) -> Result<(), EngineError> {
         let malformed = |reason: String| EngineError::Replay { lsn: record.start, reason };
         let header = RecordHeader::decode(&record.bytes);
+        let is_switch = header.is_some_and(|header| header.is_switch());
         let RecordHeader { xid, resource_manager, .. } =
             header.ok_or_else(|| malformed("it is cut short".into()))?;
         self.numbers.saw_xid(xid);
@@ -163,7 +164,11 @@ impl Replayer {
             }
         }
         if self.run.xid().is_none() {
-            (self.met.last, self.met.end) = (record.start, record.end);
+            // Nothing follows a SWITCH in its segment: a timeline that begins there begins with the next one.
+            let size = self.source.segment_size;
+            let end =
+                if is_switch { size.end_of(size.segment_ending_at(record.end)) } else { record.end };
+            (self.met.last, self.met.end) = (record.start, end);
         }
         Ok(())
     }
