@@ -1,7 +1,7 @@
 //! What is configured: `postgresql.conf`, `postgresql.auto.conf` and `-c name=value`, under PostgreSQL's names, in its
 //! syntax and with its units.
 //!
-//! A name that is not in [`settings`] is an error that says where it stands, and so is a value that a setting cannot
+//! A name that is not in `settings` is an error that says where it stands, and so is a value that a setting cannot
 //! have: what was meant to be configured is either in force or refused. Later files and lines win over earlier ones, the
 //! command line over all. Source: `utils/misc/guc.c`, `guc-file.l`.
 

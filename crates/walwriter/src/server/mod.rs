@@ -1,7 +1,7 @@
 //! The server: sockets, worker threads, and who is connected.
 //!
 //! [`Server::start`] listens and answers at once; until [`Server::open`] gives it a [`Database`], clients are told that
-//! it is starting up. Each connection belongs to one [`worker`] for its whole life; requests for replication are handed
+//! it is starting up. Each connection belongs to one `worker` for its whole life; requests for replication are handed
 //! over as they are ([`ReplicationHandoff`]).
 
 mod acceptor;
