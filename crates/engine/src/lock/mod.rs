@@ -1,7 +1,7 @@
 //! Locks on rows and trees, held until a transaction ends.
 //!
 //! Queues are first come, first served; a lock is handed over by whoever releases it, and the new holder's [`Waker`] is
-//! called. Nobody blocks here: [`LockTable::lock`] answers [`Locked::Wait`], and asking again after the wake-up answers
+//! called. Nobody blocks here: `LockTable::lock` answers [`Locked::Wait`], and asking again after the wake-up answers
 //! [`Locked::Granted`]. Locks are re-entrant, so a statement that waited is simply executed again.
 //!
 //! A row is known by a keyed 64-bit hash of its tree and key: locking allocates nothing for the key. Two rows that

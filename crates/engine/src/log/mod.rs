@@ -2,8 +2,8 @@
 //!
 //! A record goes through three places. An [`Appender`], of which there is one at a time, lays it out behind the last one
 //! in a buffer; a flush takes the buffer, writes it to the segment's file and syncs that. One thread flushes at a time,
-//! on behalf of everybody who waits, while appending goes on into another buffer ([`group`]). Segment files are
-//! made ahead of their use by a thread of their own, or renamed from those no longer needed ([`segments`]).
+//! on behalf of everybody who waits, while appending goes on into another buffer (`group`). Segment files are
+//! made ahead of their use by a thread of their own, or renamed from those no longer needed (`segments`).
 //!
 //! Positions: `flushed <= written <= inserted`. None of them moves backwards. `flushed` is always the end of a record: buffers
 //! are taken between records, never inside one.
