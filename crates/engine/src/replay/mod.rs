@@ -166,8 +166,7 @@ impl Replayer {
         if self.run.xid().is_none() {
             // Nothing follows a SWITCH in its segment: a timeline that begins there begins with the next one.
             let size = self.source.segment_size;
-            let end =
-                if is_switch { size.end_of(size.segment_ending_at(record.end)) } else { record.end };
+            let end = if is_switch { size.end_of(size.segment_ending_at(record.end)) } else { record.end };
             (self.met.last, self.met.end) = (record.start, end);
         }
         Ok(())
