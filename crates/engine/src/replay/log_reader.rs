@@ -92,7 +92,13 @@ impl LogReader {
                 (true, _) => return Ok(Progress::More),
                 // The chunk is full of log and holds no whole record: a long one.
                 (false, true) if stopped_by.is_none() => length *= 2,
-                (false, _) => return Ok(Progress::End(stopped_by)),
+                (false, _) => {
+                    if !complete || stopped_by.is_some() {
+                        // A file from an archive may take the place of the one that ended here.
+                        self.segments.reopen();
+                    }
+                    return Ok(Progress::End(stopped_by));
+                }
             }
         }
     }

@@ -56,6 +56,11 @@ impl SegmentReader {
         }
     }
 
+    /// Opens files anew from now on: one may have been replaced by another of its name.
+    pub fn reopen(&mut self) {
+        self.open = None;
+    }
+
     /// The timelines that can be read.
     pub fn history(&self) -> &TimelineHistory {
         &self.history

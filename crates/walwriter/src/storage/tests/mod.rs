@@ -10,6 +10,7 @@ use engine::{InitOptions, Isolation, TreeId};
 use wal::SegmentSize;
 
 mod following;
+mod missing_wal;
 mod synchronous;
 
 use super::*;
