@@ -156,17 +156,6 @@ where
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Authenticated<S> {
-    /// A client that proved to somebody else who it is, over `stream` without encryption, and was not told yet.
-    /// `startup` is what it asked for; `received` is what was read from it after that; `unsent` goes out before anything
-    /// else.
-    pub fn elsewhere(stream: S, startup: StartupMessage, received: &[u8], unsent: &[u8]) -> Self {
-        let mut connection = Connection::new(Transport::Plain(stream));
-        let (_, input, output) = connection.parts();
-        input.extend_from_slice(received);
-        output.extend_from_slice(unsent);
-        Self { connection, startup }
-    }
-
     /// The user that the client proved to be, or claims to be where everybody is trusted.
     pub fn user(&self) -> &str {
         self.startup.get("user").unwrap_or_default()

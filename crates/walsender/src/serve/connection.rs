@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use replication::error::{ServerError, SqlState};
 use replication::server::{Authenticated, HandshakeError, ReplicationMode, Welcome, authenticate};
 use replication::tls::random;
 use tracing::info;
 
-use super::run::{Entry, ProvedClient};
 use super::session::Session;
 use super::slots::TemporarySlots;
 use super::socket::Socket;
@@ -46,20 +46,13 @@ impl ConnectionError {
 pub(super) async fn serve(
     shared: Arc<Shared>,
     socket: Socket,
-    entry: Entry,
+    read_before: Bytes,
     mut peer: Peer,
 ) -> Result<(), ConnectionError> {
-    let (client, id) = match entry {
-        Entry::Fresh(read_before) => {
-            info!(peer = %peer.address, "connection received");
-            let config = if peer.is_local { &shared.handshake_local } else { &shared.handshake_remote };
-            let id = rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
-            (authenticate(socket.with_read_before(read_before), config).await?, id)
-        }
-        Entry::Proved(ProvedClient { startup, received, unsent, process_id }) => {
-            (Authenticated::elsewhere(socket, startup, &received, &unsent), process_id)
-        }
-    };
+    info!(peer = %peer.address, "connection received");
+    let config = if peer.is_local { &shared.handshake_local } else { &shared.handshake_remote };
+    let id = rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
+    let client = authenticate(socket.with_read_before(read_before), config).await?;
     client.user().clone_into(&mut peer.user);
     client.application_name().clone_into(&mut peer.application_name);
     let serving = match admit(&shared, &client) {

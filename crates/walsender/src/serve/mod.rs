@@ -27,7 +27,7 @@ use crate::source::Source;
 
 pub use backup::{BackupOptions, CheckpointHook};
 pub use listener::{ListenError, ListenOptions, Listeners};
-pub use run::{Adopter, Listen, ProvedClient, ServeError, Server, ServerOptions};
+pub use run::{Adopter, Listen, ServeError, Server, ServerOptions};
 pub use socket::StdSocket;
 
 /// Whether to go on.

@@ -7,7 +7,6 @@ use std::time::Duration;
 use std::{io, thread};
 
 use bytes::Bytes;
-use replication::message::StartupMessage;
 use replication::server::{PasswordFile, PasswordFileError, ServerConfig};
 use replication::tls::{TlsError, server_tls};
 use replication::waldir::Slots;
@@ -95,30 +94,9 @@ pub struct Adopter {
 #[derive(Debug)]
 struct Adopted {
     socket: StdSocket,
-    entry: Entry,
+    /// What was read from its socket before.
+    read_before: Bytes,
     peer: Peer,
-}
-
-/// How far a client has got.
-#[derive(Debug)]
-pub(super) enum Entry {
-    /// It has to be let in yet. What was read from its socket before.
-    Fresh(Bytes),
-    /// Whoever listens has let it in.
-    Proved(ProvedClient),
-}
-
-/// A client that has proved who it is to whoever listens, and was not told yet: AuthenticationOk comes next.
-#[derive(Debug)]
-pub struct ProvedClient {
-    /// What it asked for.
-    pub startup: StartupMessage,
-    /// What it sent after that.
-    pub received: Vec<u8>,
-    /// What it is to be sent before anything else.
-    pub unsent: Vec<u8>,
-    /// The number of its connection.
-    pub process_id: u32,
 }
 
 impl Adopter {
@@ -126,20 +104,7 @@ impl Adopter {
     /// socket already and belongs to this server: the startup packet, and what came after it. The socket is non-blocking.
     /// `false` if the server is gone.
     pub fn adopt(&self, socket: StdSocket, read_before: Bytes, address: String, is_local: bool) -> bool {
-        let entry = Entry::Fresh(read_before);
-        self.sender.send(Adopted { socket, entry, peer: peer(address, is_local) }).is_ok()
-    }
-
-    /// Serves a client that has been let in already. The socket is non-blocking. `false` if the server is gone.
-    pub fn adopt_proved(
-        &self,
-        socket: StdSocket,
-        client: ProvedClient,
-        address: String,
-        is_local: bool,
-    ) -> bool {
-        let entry = Entry::Proved(client);
-        self.sender.send(Adopted { socket, entry, peer: peer(address, is_local) }).is_ok()
+        self.sender.send(Adopted { socket, read_before, peer: peer(address, is_local) }).is_ok()
     }
 
     /// The oldest WAL that a temporary slot of this server still needs. Lasting slots are in the directory.
@@ -221,7 +186,7 @@ impl Server {
                 () = &mut stop => break,
                 Some(client) = adopted.recv() => Ok(client),
                 client = listeners.accept() => client.and_then(|(socket, peer)| {
-                    Ok(Adopted { socket: socket.into_std()?, entry: Entry::Fresh(Bytes::new()), peer })
+                    Ok(Adopted { socket: socket.into_std()?, read_before: Bytes::new(), peer })
                 }),
             };
             let client = match client {
@@ -256,7 +221,7 @@ type Ticket = (mpsc::Sender<()>, Arc<()>);
 
 /// Serves one client in a thread of its own. `ticket` lives as long as it does.
 fn spawn(shared: Arc<Shared>, client: Adopted, ticket: Ticket) -> io::Result<()> {
-    let Adopted { socket, entry, peer } = client;
+    let Adopted { socket, read_before, peer } = client;
     thread::Builder::new().name("walsender".to_owned()).spawn(move || {
         let _ticket = ticket;
         let address = peer.address.clone();
@@ -268,7 +233,7 @@ fn spawn(shared: Arc<Shared>, client: Adopted, ticket: Ticket) -> io::Result<()>
                     let _entered = runtime.enter();
                     Socket::from_std(socket)?
                 };
-                Ok(runtime.block_on(serve(shared, socket, entry, peer)))
+                Ok(runtime.block_on(serve(shared, socket, read_before, peer)))
             })
             .unwrap_or_else(|error| Err(error.into()));
         match result {
