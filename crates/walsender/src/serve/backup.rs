@@ -54,7 +54,8 @@ impl BackupOptions {
     /// themselves: they can change their files in ways that only they know of.
     pub fn around(wal: &Path) -> Option<Self> {
         let data_directory = wal.parent()?.to_owned();
-        let (ours, theirs) = (data_directory.join("base/5/1259"), data_directory.join("base/1"));
+        // Every PostgreSQL server has template1, whose number is 1; ours have one database.
+        let (ours, theirs) = (data_directory.join("base/5"), data_directory.join("base/1"));
         (ours.exists() && !theirs.exists()).then_some(Self { data_directory, checkpoint: None })
     }
 }
@@ -236,5 +237,21 @@ impl Drop for Hold {
         if let Err(error) = self.slots.drop(&self.name) {
             warn!(slot = self.name.as_str(), %error, "could not remove the slot of a backup that is over");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::BackupOptions;
+
+    #[test]
+    fn backups_are_taken_of_walwriters_directories_and_not_of_postgresqls() {
+        let root = tempfile::tempdir().unwrap();
+        let wal = root.path().join("pg_wal");
+        assert!(BackupOptions::around(&wal).is_none(), "an archive has no data around it");
+        std::fs::create_dir_all(root.path().join("base/5")).unwrap();
+        assert!(BackupOptions::around(&wal).is_some());
+        std::fs::create_dir(root.path().join("base/1")).unwrap();
+        assert!(BackupOptions::around(&wal).is_none());
     }
 }
