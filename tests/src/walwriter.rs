@@ -14,6 +14,14 @@ use crate::tool::Tool;
 use crate::version::Version;
 use crate::wait::{DEADLINE, wait_for, wait_until};
 
+/// What pgbench's transactions keep equal: four sums of the same changes.
+const BALANCES: &str = "begin isolation level repeatable read;
+    select sum(abalance) from pgbench_accounts;
+    select sum(tbalance) from pgbench_tellers;
+    select sum(bbalance) from pgbench_branches;
+    select coalesce(sum(delta), 0) from pgbench_history;
+    commit;";
+
 /// A data directory and the `walwriter serve` that runs in it, if one does. It listens on a Unix socket in the root and on
 /// a TCP port of the loopback interface, both given on its command line, so copies of the directory do not inherit them.
 pub struct Walwriter {
@@ -252,6 +260,22 @@ impl Walwriter {
         wait_until(&format!("replay of {lsn}"), || {
             self.sql("select pg_last_wal_replay_lsn()").parse::<Lsn>().is_ok_and(|replayed| replayed >= lsn)
         });
+    }
+
+    /// pgbench's four sums, of accounts, tellers, branches and history, in one snapshot.
+    #[track_caller]
+    pub fn balances(&self) -> Vec<String> {
+        let printed = self.script(BALANCES);
+        let sums: Vec<String> = printed.lines().map(str::to_owned).collect();
+        assert_eq!(sums.len(), 4, "{printed}");
+        sums
+    }
+
+    /// The four sums are equal, as they are in every snapshot.
+    #[track_caller]
+    pub fn assert_balanced(&self) {
+        let sums = self.balances();
+        assert!(sums.iter().all(|sum| *sum == sums[0]), "the balances differ: {sums:?}");
     }
 
     /// Has PostgreSQL's tools look at the (stopped) directory: the control file, every page's checksum, and the WAL from the

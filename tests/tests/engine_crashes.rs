@@ -48,12 +48,7 @@ fn whatever_was_acknowledged_survives_kills_at_random_moments() {
             "kill {kill}: {found} transactions, but {known} were there and {acknowledged} were acknowledged since"
         );
         known = found;
-        let sums = [
-            server.sql("select sum(abalance) from pgbench_accounts"),
-            server.sql("select sum(tbalance) from pgbench_tellers"),
-            server.sql("select sum(bbalance) from pgbench_branches"),
-            server.sql("select coalesce(sum(delta), 0) from pgbench_history"),
-        ];
+        let sums = server.balances();
         assert!(sums.iter().all(|sum| *sum == sums[0]), "kill {kill}: the balances differ: {sums:?}");
         if kill % 4 == 3 {
             server.stop(Shutdown::Fast).success();

@@ -2,23 +2,6 @@
 
 use walship_tests::{Process, Shutdown, TempRoot, Walwriter};
 
-/// What pgbench's transactions keep equal: four sums of the same changes.
-const BALANCES: &str = "begin isolation level repeatable read;
-    select sum(abalance) from pgbench_accounts;
-    select sum(tbalance) from pgbench_tellers;
-    select sum(bbalance) from pgbench_branches;
-    select coalesce(sum(delta), 0) from pgbench_history;
-    commit;";
-
-/// Reads the four sums in one snapshot and compares them.
-#[track_caller]
-fn assert_balanced(server: &Walwriter) {
-    let printed = server.script(BALANCES);
-    let sums: Vec<&str> = printed.lines().collect();
-    assert_eq!(sums.len(), 4, "{printed}");
-    assert!(sums.iter().all(|sum| *sum == sums[0]), "the balances differ: {sums:?}");
-}
-
 fn processed(pgbench: &str) -> u64 {
     let line =
         pgbench.lines().find_map(|line| line.strip_prefix("number of transactions actually processed: "));
@@ -61,13 +44,13 @@ fn every_repeatable_read_snapshot_balances_while_clients_write() {
     let mut load: Process = server.pgbench_tool(["-n", "-c", "8", "-j", "2", "-T", "8"]).spawn();
     let mut snapshots = 0;
     while load.is_running() {
-        assert_balanced(&server);
+        server.assert_balanced();
         snapshots += 1;
     }
     let run = load.wait().success();
     assert!(snapshots > 3, "only {snapshots} snapshots were taken");
     assert_eq!(server.sql("select count(*) from pgbench_history"), processed(&run.stdout).to_string());
-    assert_balanced(&server);
+    server.assert_balanced();
     server.stop(Shutdown::Fast).success();
     server.assert_sound();
 }
