@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use replication::error::ServerError;
-use wal::{Lsn, SegmentSize, SystemId, TimelineId};
+use wal::{Lsn, SegmentSize, TimelineId};
 
 /// Where a backup starts: a checkpoint that is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,9 +29,6 @@ pub struct StopPoint {
 pub trait BackupSource {
     /// The data directory.
     fn data_directory(&self) -> &Path;
-
-    /// The system that the data belongs to.
-    fn system_id(&self) -> SystemId;
 
     /// The size of its WAL segments.
     fn segment_size(&self) -> SegmentSize;

@@ -9,7 +9,7 @@ use engine::page::{PAGE_SIZE, Page};
 use replication::command::ReplicationOption;
 use replication::error::ServerError;
 use replication::stream::BackupMessage;
-use wal::{Lsn, SegmentSize, SystemId, TimelineId};
+use wal::{Lsn, SegmentSize, TimelineId};
 
 use super::{BackupRequest, BackupSource, BackupStream, StartPoint, StopPoint};
 use crate::compression::{Decoder, Method};
@@ -71,10 +71,6 @@ struct Source(PathBuf);
 impl BackupSource for Source {
     fn data_directory(&self) -> &Path {
         &self.0
-    }
-
-    fn system_id(&self) -> SystemId {
-        SystemId::new(77)
     }
 
     fn segment_size(&self) -> SegmentSize {

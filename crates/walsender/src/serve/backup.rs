@@ -171,10 +171,6 @@ impl BackupSource for DirectorySource {
         &self.options.data_directory
     }
 
-    fn system_id(&self) -> SystemId {
-        self.system_id
-    }
-
     fn segment_size(&self) -> SegmentSize {
         self.segment_size
     }
