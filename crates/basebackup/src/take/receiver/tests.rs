@@ -148,7 +148,8 @@ fn settings_are_added_to_an_archive() {
     let temp = tempfile::tempdir().unwrap();
     let messages = backup("base.tar", &base(), &manifest());
     let received = receive(options(temp.path(), Format::Tar, None), Some("new = 'x'\n"), messages).unwrap();
-    let Output::Archives(store) = received.output else { panic!("not archives") };
+    let Output::Archives(mut store) = received.output else { panic!("not archives") };
+    store.finish_files().unwrap();
     store.reveal().unwrap();
     let bytes = std::fs::read(temp.path().join("base.tar")).unwrap();
     let (mut reader, mut input, mut members) = (crate::tar::Reader::new(), bytes.as_slice(), Vec::new());
