@@ -40,7 +40,8 @@ pub fn run(servers: &[Server; 2], root: &TempRoot, plan: &Plan) -> Result<()> {
         "upsert.sql",
         format!(
             "\\set key random(1, {KEYS})\n\
-             insert into kv values (:key, repeat('y', 100)) on conflict (key) do update set value = excluded.value;\n"
+             \\set version random(100000000, 999999999)\n\
+             insert into kv values (:key, repeat('y', 91) || :version) on conflict (key) do update set value = excluded.value;\n"
         ),
     );
     for script in scripts(upsert) {

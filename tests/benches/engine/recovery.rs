@@ -13,7 +13,8 @@ pub fn run(servers: &mut [Server; 2], root: &TempRoot, plan: &Plan) -> Result<()
     let script = root.file(
         "recovery.sql",
         "\\set key random(1, 1000000)\n\
-         insert into recovered values (:key, repeat('z', 100)) on conflict (key) do update set value = excluded.value;\n",
+         \\set version random(100000000, 999999999)\n\
+         insert into recovered values (:key, repeat('z', 91) || :version) on conflict (key) do update set value = excluded.value;\n",
     );
     let mut bytes = Table::new("Crash recovery of upserts", "MB/s of WAL");
     let mut transactions = Table::new("Crash recovery of upserts", "transactions/s");
