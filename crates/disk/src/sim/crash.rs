@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::SimDisk;
 use super::tree::{InodeId, Op, Tree};
 
 const SECTOR: u64 = 512;
@@ -24,24 +25,59 @@ impl Default for CrashChoices {
     }
 }
 
-pub(super) fn states(base: Tree, log: Vec<Op>, choices: CrashChoices) -> impl Iterator<Item = Tree> {
-    let pending: Vec<(usize, u64)> = undecided(&log)
-        .into_iter()
-        .filter_map(|at| log.get(at).map(|op| (at, outcomes(op))))
-        .filter(|&(_, outcomes)| outcomes > 1)
-        .collect();
-    let radices: Vec<u64> = pending.iter().map(|&(_, outcomes)| outcomes).collect();
-    selections(&radices, choices).map(move |selection| {
-        let mut chosen = pending.iter().map(|&(at, _)| at).zip(selection).peekable();
-        let mut tree = base.clone();
-        for (at, op) in log.iter().enumerate() {
-            match chosen.next_if(|&(pending, _)| pending == at) {
+/// The disks that a cut after all of `log` could have left, one after the other. Those passed over are not built.
+pub(super) struct States {
+    /// What all of them have in common: everything up to the first operation that may be missing.
+    common: Tree,
+    /// The operations after that.
+    rest: Vec<Op>,
+    /// Where in `rest` those are that may be missing or torn.
+    pending: Vec<usize>,
+    selections: Box<dyn Iterator<Item = Vec<u64>>>,
+}
+
+impl States {
+    pub(super) fn new(base: Tree, mut log: Vec<Op>, choices: CrashChoices) -> Self {
+        let pending: Vec<(usize, u64)> = undecided(&log)
+            .into_iter()
+            .filter_map(|at| log.get(at).map(|op| (at, outcomes(op))))
+            .filter(|&(_, outcomes)| outcomes > 1)
+            .collect();
+        let first = pending.first().map_or(log.len(), |&(at, _)| at);
+        let rest = log.split_off(first);
+        let mut common = base;
+        log.iter().for_each(|op| common.apply(op));
+        let radices: Vec<u64> = pending.iter().map(|&(_, outcomes)| outcomes).collect();
+        let pending = pending.iter().map(|&(at, _)| at - first).collect();
+        Self { common, rest, pending, selections: selections(&radices, choices) }
+    }
+
+    /// The disk with these outcomes of what is pending.
+    fn state(&self, selection: Vec<u64>) -> SimDisk {
+        let mut chosen = self.pending.iter().zip(selection).peekable();
+        let mut tree = self.common.clone();
+        for (at, op) in self.rest.iter().enumerate() {
+            match chosen.next_if(|&(&pending, _)| pending == at) {
                 Some((_, outcome)) => apply_outcome(&mut tree, op, outcome),
                 None => tree.apply(op),
             }
         }
-        tree
-    })
+        SimDisk::from_tree(tree)
+    }
+}
+
+impl Iterator for States {
+    type Item = SimDisk;
+
+    fn next(&mut self) -> Option<SimDisk> {
+        let selection = self.selections.next()?;
+        Some(self.state(selection))
+    }
+
+    fn nth(&mut self, n: usize) -> Option<SimDisk> {
+        let selection = self.selections.nth(n)?;
+        Some(self.state(selection))
+    }
 }
 
 /// Where in the log the operations are that no sync covers, or a failed one covers first.

@@ -75,11 +75,12 @@ impl SimDisk {
     ///
     /// Everything covered by a sync before that moment is there. Of the rest, each change of a name, each change of
     /// a length and each write may be there or not, independently of the others; a write may also be torn at any
-    /// multiple of 512 bytes in the file, its beginning or its end alone surviving.
+    /// multiple of 512 bytes in the file, its beginning or its end alone surviving. States passed over with
+    /// [`Iterator::step_by`] cost nothing.
     pub fn crash_states(&self, after: usize, choices: CrashChoices) -> impl Iterator<Item = SimDisk> + use<> {
         let state = self.state();
         let log: Vec<Op> = state.log.iter().take(after).cloned().collect();
-        crash::states(state.base.clone(), log, choices).map(SimDisk::from_tree)
+        crash::States::new(state.base.clone(), log, choices)
     }
 
     /// Makes the disk full once `bytes` more bytes have been taken; `None` lifts the limit. A write that does not fit

@@ -20,9 +20,18 @@ pub(super) enum Inode {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct File {
-    content: Vec<u8>,
+    /// Shared by the disks that a file is the same on.
+    content: Arc<Vec<u8>>,
     /// Bytes from the start for which space has been taken; a length set beyond it is a hole.
     space: u64,
+}
+
+impl File {
+    fn resize(&mut self, len: usize) {
+        if len != self.content.len() {
+            Arc::make_mut(&mut self.content).resize(len, 0);
+        }
+    }
 }
 
 /// One change, or a sync. Changes of names belong to the directory, all others to the file.
@@ -147,13 +156,13 @@ impl Tree {
             Op::Write { inode, offset, bytes } => self.write(*inode, *offset, bytes),
             Op::SetLen { inode, len } => {
                 if let Some(Inode::File(file)) = self.inodes.get_mut(inode) {
-                    file.content.resize(*len as usize, 0);
+                    file.resize(*len as usize);
                     file.space = file.space.min(*len);
                 }
             }
             Op::Allocate { inode, end } => {
                 if let Some(Inode::File(file)) = self.inodes.get_mut(inode) {
-                    file.content.resize(file.content.len().max(*end as usize), 0);
+                    file.resize(file.content.len().max(*end as usize));
                     file.space = file.space.max(*end);
                 }
             }
@@ -165,8 +174,8 @@ impl Tree {
         if let Some(Inode::File(file)) = self.inodes.get_mut(&inode) {
             let start = offset as usize;
             let end = start + bytes.len();
-            file.content.resize(file.content.len().max(end), 0);
-            if let Some(target) = file.content.get_mut(start..end) {
+            file.resize(file.content.len().max(end));
+            if let Some(target) = Arc::make_mut(&mut file.content).get_mut(start..end) {
                 target.copy_from_slice(bytes);
             }
             file.space = file.space.max(end as u64);
