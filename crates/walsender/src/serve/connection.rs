@@ -55,6 +55,7 @@ pub(super) async fn serve(
     let client = authenticate(socket.with_read_before(read_before), config).await?;
     client.user().clone_into(&mut peer.user);
     client.application_name().clone_into(&mut peer.application_name);
+    let _attending = shared.source.attend().await;
     let serving = match admit(&shared, &client) {
         Ok(serving) => serving,
         Err(error) => {

@@ -1,6 +1,6 @@
 //! What may be served from the directory, and how far, at every moment.
 //!
-//! A thread of its own watches the directory and publishes a [`Serving`]. The directory can be a living receiver's
+//! A thread of its own watches the directory and publishes a [`Serving`], at every change while somebody attends. The directory can be a living receiver's
 //! (its status file says what is durable), a running PostgreSQL server's `pg_wal` (see `running_server`), or
 //! nobody's (the end of valid WAL is found, and what was found is made durable before it is believed); and it can turn
 //! from one into another at any time.
@@ -8,12 +8,14 @@
 //! Invariants: nothing is published that is not durable, and on one timeline [`Serving::flush`] never goes back, so
 //! that a follower is never told that what it has does not exist.
 
+mod attention;
 mod quiet;
 mod running_server;
 mod watch;
 
 use wal::{Lsn, SegmentSize, SystemId, TimelineHistory, TimelineId, WalVersion};
 
+pub use attention::Attending;
 pub use watch::{Source, SourceError};
 
 /// Whose directory it is at the moment.

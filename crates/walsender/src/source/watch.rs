@@ -1,6 +1,7 @@
 //! The thread that watches the directory.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use std::{io, thread};
 
@@ -9,6 +10,7 @@ use tokio::sync::watch;
 use wal::page::{LONG_HEADER, PageHeader};
 use wal::{Lsn, SegmentSize, SystemId, TimelineHistory, WalVersion};
 
+use super::attention::{Attending, Attention};
 use super::quiet::QuietDirectory;
 use super::{Serving, Writer, running_server};
 
@@ -20,6 +22,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 pub struct Source {
     dir: WalDir,
     serving: watch::Receiver<Option<Serving>>,
+    attention: Arc<Attention>,
 }
 
 /// A directory that cannot be served.
@@ -52,13 +55,20 @@ impl Source {
         let dir = WalDir::on_os(path);
         let mut watcher = Watcher::new(dir.clone());
         let (sender, serving) = watch::channel(watcher.look()?);
+        let attention = Arc::clone(&watcher.attention);
         thread::Builder::new().name("wal-source".to_owned()).spawn(move || watcher.run(&sender))?;
-        Ok(Self { dir, serving })
+        Ok(Self { dir, serving, attention })
     }
 
     /// The directory.
     pub const fn dir(&self) -> &WalDir {
         &self.dir
+    }
+
+    /// Has [`Source::serving`] follow every change as long as what this gives is kept. It is up to date already when
+    /// this returns; without anybody's attention it may be [`LOOK_INTERVAL`] behind.
+    pub async fn attend(&self) -> Attending {
+        self.attention.attend().await
     }
 
     /// What can be served, now and from now on; `None` as long as the directory holds no WAL.
@@ -76,15 +86,18 @@ struct Watcher {
     last: Option<Serving>,
     /// The living receiver whose positions were seen last, by process and start.
     receiver: Option<(u32, Option<u64>)>,
+    attention: Arc<Attention>,
 }
 
 impl Watcher {
     fn new(dir: WalDir) -> Self {
-        Self { dir, status: None, quiet: QuietDirectory::default(), last: None, receiver: None }
+        let (quiet, attention) = (QuietDirectory::default(), Attention::new());
+        Self { dir, status: None, quiet, last: None, receiver: None, attention }
     }
 
     fn run(mut self, sender: &watch::Sender<Option<Serving>>) {
         while !sender.is_closed() {
+            let requests = self.attention.requests();
             let seen = self.status.as_ref().map(StatusReader::changes);
             match self.look() {
                 Ok(now) => {
@@ -100,11 +113,14 @@ impl Watcher {
                     thread::sleep(LOOK_INTERVAL);
                 }
             }
+            self.attention.answer(requests);
             match (&self.status, seen) {
-                (Some(status), Some(seen)) => status.wait(seen, LOOK_INTERVAL),
+                (Some(status), Some(seen)) if self.attention.is_attended() => {
+                    status.wait(seen, LOOK_INTERVAL)
+                }
                 // The status file has just been found: look at once.
                 (Some(_), None) => {}
-                (None, _) => thread::sleep(LOOK_INTERVAL),
+                _ => self.attention.await_arrival(LOOK_INTERVAL),
             }
         }
     }
@@ -143,7 +159,7 @@ impl Watcher {
         let who = (status.writer_pid, status.started_at.map(|at| at.as_u64()));
         let is_new = self.receiver.replace(who) != Some(who);
         // A server knows its own log, whether or not it has a leader to be connected to.
-        let believed = status.flush.is_valid() && (status.connected || self.dir.is_servers()?);
+        let believed = status.flush.is_valid() && (status.connected || self.is_servers()?);
         let Some(size) = status.segment_size.filter(|_| believed) else {
             let generation = self.generation() + u64::from(is_new);
             let now = self.by_files()?;
@@ -171,12 +187,14 @@ impl Watcher {
             history,
             flush: status.flush,
             writer: Writer::Receiver,
-            recycles: match &self.last {
-                Some(last) => last.recycles,
-                None => self.dir.is_servers()?,
-            },
+            recycles: self.is_servers()?,
             generation,
         }))
+    }
+
+    /// Whether a server's data directory is around this one; what was found once is believed.
+    fn is_servers(&self) -> Result<bool, WalDirError> {
+        self.last.as_ref().map_or_else(|| self.dir.is_servers(), |last| Ok(last.recycles))
     }
 
     /// Version and system, from the first page of the segment that ends at `flush` or goes on there.
