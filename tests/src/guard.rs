@@ -19,7 +19,7 @@ while read -r word pid; do
 done
 [ "$open" = " " ] || {
     # PostgreSQL's shared memory goes along only if it is asked to stop.
-    for pid in $open; do kill -s QUIT -- "-$pid"; done
+    for pid in $open; do kill -s QUIT -- "-$pid"; kill -s CONT -- "-$pid"; done
     sleep 1
     for pid in $open; do kill -s KILL -- "-$pid"; done
 } 2>/dev/null

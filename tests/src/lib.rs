@@ -21,6 +21,7 @@
 pub mod archive;
 pub mod base_backup;
 mod binaries;
+mod descendants;
 mod failure;
 mod guard;
 mod options;
@@ -41,6 +42,7 @@ mod wait;
 mod walsender;
 mod walwriter;
 
+pub use descendants::{Frozen, descendants_of};
 pub use failure::lsns_in;
 pub use options::Options;
 pub use postgres::{Postgres, Shutdown};

@@ -31,6 +31,14 @@ impl Default for Options {
 }
 
 impl Options {
+    /// PostgreSQL's own settings, fsync and autovacuum included, but for what keeps the server on this machine: for
+    /// measuring.
+    pub fn of_postgresql() -> Self {
+        let settings = [("listen_addresses", "127.0.0.1"), ("dynamic_shared_memory_type", "mmap")];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        Self { initdb: Vec::new(), settings }
+    }
+
     /// WAL segments of that many MiB (1 to 1024, a power of two).
     pub fn wal_segment_mib(self, mib: u32) -> Self {
         self.initdb_arg(format!("--wal-segsize={mib}"))

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use wal::Lsn;
 
+use crate::descendants::{descendants_of, is_gone};
 use crate::options::Options;
 use crate::ports;
 use crate::process::{Finished, Process, pid};
@@ -151,7 +152,7 @@ impl Postgres {
         let mut postmaster = self.running();
         // Stopped first, it starts no further processes while those there are being looked up.
         postmaster.freeze();
-        let children = children_of(postmaster.pid());
+        let children = descendants_of(postmaster.pid());
         for &child in &children {
             let _ = rustix::process::kill_process(pid(child), Signal::KILL);
         }
@@ -327,34 +328,5 @@ impl Drop for Postgres {
         if let Some(id) = memory {
             let _ = Command::new("ipcrm").args(["-m", &id]).stderr(Stdio::null()).status();
         }
-    }
-}
-
-/// The processes whose parent is `parent`, and theirs.
-fn children_of(parent: u32) -> Vec<u32> {
-    let mut found = vec![parent];
-    let mut next = 0;
-    let all: Vec<(u32, u32)> =
-        std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| parent_of(&entry.path())).collect();
-    while let Some(&parent) = found.get(next) {
-        found.extend(all.iter().filter(|&&(_, of)| of == parent).map(|&(child, _)| child));
-        next += 1;
-    }
-    found.split_off(1)
-}
-
-/// A process's number and its parent's, from its directory in /proc.
-fn parent_of(directory: &Path) -> Option<(u32, u32)> {
-    let child = directory.file_name()?.to_str()?.parse().ok()?;
-    let stat = std::fs::read_to_string(directory.join("stat")).ok()?;
-    // After the program's name in parentheses come its state and its parent.
-    let parent = stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()?;
-    Some((child, parent))
-}
-
-fn is_gone(process: u32) -> bool {
-    match std::fs::read_to_string(format!("/proc/{process}/stat")) {
-        Ok(stat) => stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z')),
-        Err(_) => true,
     }
 }

@@ -1,6 +1,8 @@
 //! The harness itself: servers live and die as the other tests rely on.
 
-use walship_tests::{Options, Postgres, Shutdown, TempRoot, Tool, Version, archive, wait_until};
+use walship_tests::{
+    Frozen, Options, Postgres, Shutdown, TempRoot, Tool, Version, archive, descendants_of, wait_until,
+};
 
 #[test]
 fn a_killed_server_leaves_no_process_and_recovers() {
@@ -13,6 +15,22 @@ fn a_killed_server_leaves_no_process_and_recovers() {
     server.start();
     assert_eq!(server.sql("select answer from kept"), "42");
     server.stop(Shutdown::Fast);
+}
+
+#[test]
+fn a_frozen_server_stands_still_with_all_its_processes_and_goes_on_afterwards() {
+    let root = TempRoot::new("frozen");
+    let mut server = Postgres::start_new(&root, "leader", Version::V15, Options::default());
+    let postmaster = server.process().pid();
+    let mut processes = descendants_of(postmaster);
+    assert!(processes.len() >= 4, "checkpointer, writers and launcher are its children: {processes:?}");
+    processes.push(postmaster);
+    let stopped = || processes.iter().filter(|&&pid| state_of(pid) == "T").count();
+    let frozen = Frozen::new(&root, postmaster);
+    wait_until("all to be stopped", || stopped() == processes.len());
+    drop(frozen);
+    assert_eq!(server.sql("select 1"), "1");
+    assert_eq!(stopped(), 0);
 }
 
 #[test]
@@ -90,4 +108,10 @@ fn waits_to_be_killed() {
 /// Whether there is such a process; one that has ended, but was not waited for yet, has no command line any more.
 fn is_alive(pid: &str) -> bool {
     std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|command| !command.is_empty())
+}
+
+/// The letter that /proc has for what a process does.
+fn state_of(pid: u32) -> String {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().next().unwrap().to_owned()
 }
