@@ -243,13 +243,7 @@ impl Function {
                     f64::from(v.months / 12) * 365.25 * 86_400.0 + f64::from(v.months % 12) * 30.0 * 86_400.0;
                 Ok(Value::Float8(months + f64::from(v.days) * 86_400.0 + v.micros as f64 / 1e6))
             }
-            (Self::ToTimestamp, [Value::Float8(v)]) => {
-                let micros = (v * 1e6).round();
-                if micros.is_nan() || micros.abs() >= 9e18 {
-                    return Err(SqlError::new(sqlstate::DATETIME_FIELD_OVERFLOW, "timestamp out of range"));
-                }
-                Ok(Value::Timestamp(timestamp::from_unix_micros(micros as i64)))
-            }
+            (Self::ToTimestamp, [Value::Float8(seconds)]) => to_timestamp(*seconds),
             (Self::DateTrunc, [Value::Text(unit), Value::Timestamp(v)]) => date_trunc(unit, *v),
             _ => Err(self.wrong()),
         }
@@ -429,6 +423,19 @@ fn size_pretty(size: i64) -> String {
         size /= 1 << 10;
     }
     String::new()
+}
+
+/// The point in time this long after 1970; infinities stay what they are.
+fn to_timestamp(seconds: f64) -> Result<Value<'static>, SqlError> {
+    let at = match (seconds * 1e6).round() {
+        _ if seconds == f64::INFINITY => Some(timestamp::INFINITY),
+        _ if seconds == f64::NEG_INFINITY => Some(timestamp::NEGATIVE_INFINITY),
+        micros if micros.abs() < 9.22e18 => Some(timestamp::from_unix_micros(micros as i64)),
+        _ => None,
+    };
+    at.filter(|at| timestamp::in_range(*at))
+        .map(Value::Timestamp)
+        .ok_or_else(|| SqlError::new(sqlstate::DATETIME_FIELD_OVERFLOW, "timestamp out of range"))
 }
 
 fn date_trunc(unit: &str, value: i64) -> Result<Value<'static>, SqlError> {

@@ -146,14 +146,11 @@ fn numeric(bytes: &[u8]) -> Result<Numeric, SqlError> {
     }
     // The last digit counts units of 10000^(weight - count + 1).
     let exponent = (i32::from(weight) - i32::from(count) + 1) * 4;
-    let value = if exponent >= 0 {
-        let factor =
-            10i128.checked_pow(exponent.unsigned_abs()).filter(|_| unscaled != 0).unwrap_or(i128::MAX);
-        Numeric::from_integer(if unscaled == 0 {
-            0
-        } else {
-            unscaled.checked_mul(factor).ok_or_else(overflow)?
-        })
+    let value = if unscaled == 0 {
+        Numeric::from_integer(0)
+    } else if exponent >= 0 {
+        let factor = 10i128.checked_pow(exponent.unsigned_abs()).ok_or_else(overflow)?;
+        Numeric::from_integer(unscaled.checked_mul(factor).ok_or_else(overflow)?)
     } else {
         Numeric::new(unscaled, exponent.unsigned_abs()).ok_or_else(overflow)?
     };
@@ -176,6 +173,16 @@ mod tests {
             let mut out = Vec::new();
             write_numeric(&value, &mut out);
             assert_eq!(numeric(&out).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn numbers_of_too_many_digits_overflow() {
+        for weight in [10, 12, i16::MAX] {
+            let [high, low] = weight.to_be_bytes();
+            let error = numeric(&[0, 1, high, low, 0, 0, 0, 0, 0, 1]).unwrap_err();
+            assert_eq!(error.sqlstate(), "22003", "{weight}");
+            assert_eq!(numeric(&[0, 0, high, low, 0, 0, 0, 2]).unwrap().to_string(), "0.00");
         }
     }
 

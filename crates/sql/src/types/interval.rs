@@ -108,21 +108,21 @@ impl Interval {
 
     fn add_days(&mut self, number: f64, factor: f64) -> Option<()> {
         let days = number * factor;
-        if days.is_nan() || days.abs() >= 2e9 {
-            return None;
-        }
-        self.days = self.days.checked_add(days.trunc() as i32)?;
+        self.days = self.days.checked_add(whole(days)?)?;
         self.add_micros(days.fract() * DAY as f64)
     }
 
     fn add_months(&mut self, number: f64, factor: f64) -> Option<()> {
         let months = number * factor;
-        if months.is_nan() || months.abs() >= 2e9 {
-            return None;
-        }
-        self.months = self.months.checked_add(months.trunc() as i32)?;
+        self.months = self.months.checked_add(whole(months)?)?;
         self.add_days(months.fract() * 30.0, 1.0)
     }
+}
+
+/// The whole part of a count of days or months.
+fn whole(count: f64) -> Option<i32> {
+    let whole = count.trunc();
+    (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&whole).then_some(whole as i32)
 }
 
 fn parse_time(word: &str) -> Option<i64> {
@@ -134,8 +134,9 @@ fn parse_time(word: &str) -> Option<i64> {
     if parts.next().is_some() || !(0..60).contains(&minutes) || !(0.0..60.0).contains(&seconds) {
         return None;
     }
-    let micros = hours.checked_mul(HOUR)?.checked_add(minutes * 60_000_000)?;
-    Some(sign * micros.checked_add((seconds * 1e6).round() as i64)?)
+    // With its sign from the beginning, because there is one negative number more.
+    let rest = minutes * 60_000_000 + (seconds * 1e6).round() as i64;
+    hours.checked_mul(sign * HOUR)?.checked_add(sign * rest)
 }
 
 impl fmt::Display for Interval {
@@ -189,6 +190,16 @@ mod tests {
             ("100 ms", "00:00:00.1"),
         ] {
             assert_eq!(Interval::parse(input).unwrap().to_string(), expected, "{input}");
+        }
+    }
+
+    #[test]
+    fn the_longest_spans_are_read_as_they_are_printed() {
+        for (months, days, micros) in
+            [(i32::MAX, i32::MAX, i64::MAX), (i32::MIN, i32::MIN, i64::MIN), (i32::MAX, i32::MIN, i64::MAX)]
+        {
+            let interval = Interval { months, days, micros };
+            assert_eq!(Interval::parse(&interval.to_string()).unwrap(), interval, "{interval}");
         }
     }
 

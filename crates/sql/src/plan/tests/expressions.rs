@@ -95,6 +95,7 @@ const CASES: &[(&str, &str)] = &[
         "'{\"b\": 1, \"a\":[1,2]}'::jsonb, 'A0EEBC999C0B4EF8BB6D6BB9BD380A11'::uuid",
         "{\"a\": [1, 2], \"b\": 1}|a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
     ),
+    ("to_timestamp(0), to_timestamp('-Infinity')", "1970-01-01 00:00:00+00|-infinity"),
     ("E'a\\nb', $$it's$$, 'it''s', U&'\\0041'", "a\nb|it's|it's|A"),
     (
         "ascii('A'), chr(65), to_hex(255), quote_ident('a b'), quote_literal('it''s')",
@@ -141,6 +142,8 @@ const ERRORS: &[(&str, &str)] = &[
     ("sqrt(-1::float8)", "2201F"),
     ("ln(0::float8)", "2201E"),
     ("repeat('x', 2000000000)", "54000"),
+    ("to_timestamp(-1e12)", "22008"),
+    ("to_timestamp('NaN')", "22008"),
     ("(select 1)", "0A000"),
     ("1 = any(array[1])", "0A000"),
 ];
