@@ -1,10 +1,8 @@
-//! INSERT, UPDATE, DELETE.
+//! UPDATE, DELETE, and what they share with INSERT: targets, assignments, RETURNING.
 
 use std::sync::Arc;
 
-use sqlparser::ast::{
-    self, AssignmentTarget, Expr as Ast, FromTable, OnConflictAction, SetExpr, TableFactor,
-};
+use sqlparser::ast::{self, AssignmentTarget, Expr as Ast, FromTable, TableFactor};
 
 use super::binder::{Binder, Bound, object_name};
 use super::coerce::Context;
@@ -15,16 +13,10 @@ use crate::catalog::TableDef;
 use crate::error::{SqlError, sqlstate};
 use crate::expr::Expr;
 use crate::parse::fold as fold_name;
-use crate::plan::{
-    ConflictAction, DeletePlan, InsertPlan, InsertSource, OnConflict, OutputColumn, UpdatePlan,
-};
+use crate::plan::{DeletePlan, OutputColumn, UpdatePlan};
 use crate::types::{Type, Value};
 
 type Returning = Option<Vec<Expr>>;
-
-fn is_default(ast: &Ast) -> bool {
-    matches!(ast, Ast::Identifier(i) if i.quote_style.is_none() && i.value.eq_ignore_ascii_case("default"))
-}
 
 impl Binder<'_> {
     /// A table that is to be changed.
@@ -33,7 +25,7 @@ impl Binder<'_> {
         self.user_table(&folded).map_err(|e| e.at(self.position(name)))
     }
 
-    fn returning(
+    pub(super) fn returning(
         &mut self,
         items: Option<&Vec<ast::SelectItem>>,
     ) -> Result<(Returning, Vec<OutputColumn>), SqlError> {
@@ -44,7 +36,7 @@ impl Binder<'_> {
         }
     }
 
-    fn column_of(&self, table: &TableDef, name: &ast::ObjectName) -> Result<u16, SqlError> {
+    pub(super) fn column_of(&self, table: &TableDef, name: &ast::ObjectName) -> Result<u16, SqlError> {
         let folded = object_name(name)?.name;
         let position = table.column(&folded).and_then(|c| u16::try_from(c).ok());
         position.ok_or_else(|| {
@@ -53,197 +45,28 @@ impl Binder<'_> {
         })
     }
 
-    fn default_of(table: &TableDef, column: u16) -> Expr {
+    pub(super) fn default_of(table: &TableDef, column: u16) -> Expr {
         table.default(usize::from(column)).cloned().unwrap_or(Expr::Const(Value::Null))
     }
 
-    fn assign_to(&mut self, table: &TableDef, column: u16, ast: &Ast) -> Result<Expr, SqlError> {
+    pub(super) fn assign_to(&mut self, table: &TableDef, column: u16, ast: &Ast) -> Result<Expr, SqlError> {
         let bound = self.bind(ast)?;
         self.assign_bound(table, column, bound).map_err(|e| e.at(self.position(ast)))
     }
 
-    fn assign_bound(&mut self, table: &TableDef, column: u16, bound: Bound) -> Result<Expr, SqlError> {
+    pub(super) fn assign_bound(
+        &mut self,
+        table: &TableDef,
+        column: u16,
+        bound: Bound,
+    ) -> Result<Expr, SqlError> {
         match table.columns().get(usize::from(column)) {
             Some(def) => self.assign(bound, def.ty, &def.name),
             None => Err(SqlError::internal("assignment to no column")),
         }
     }
 
-    /// Plans an INSERT.
-    pub(super) fn insert(
-        &mut self,
-        insert: &ast::Insert,
-    ) -> Result<(InsertPlan, Vec<OutputColumn>), SqlError> {
-        let foreign = insert.or.is_some()
-            || insert.ignore
-            || insert.overwrite
-            || insert.partitioned.is_some()
-            || !insert.after_columns.is_empty()
-            || insert.has_table_keyword
-            || insert.replace_into
-            || insert.priority.is_some()
-            || insert.output.is_some()
-            || !insert.assignments.is_empty();
-        refuse(foreign, "this form of INSERT")?;
-        let ast::TableObject::TableName(name) = &insert.table else {
-            return Err(SqlError::unsupported("this target of INSERT"));
-        };
-        let table = self.target(name)?;
-        let alias =
-            insert.table_alias.as_ref().map(|a| fold_name(&a.alias.value, a.alias.quote_style.is_some()));
-        let mut targets = Vec::with_capacity(table.columns().len());
-        for column in &insert.columns {
-            let position = self.column_of(&table, column)?;
-            if targets.contains(&position) {
-                let name = &table.columns()[usize::from(position)].name;
-                let message = format!("column \"{name}\" specified more than once");
-                return Err(SqlError::new(sqlstate::DUPLICATE_COLUMN, message));
-            }
-            targets.push(position);
-        }
-        let explicit = !targets.is_empty();
-        if !explicit {
-            targets.extend(0..table.columns().len() as u16);
-        }
-        let source = match &insert.source {
-            None => InsertSource::Values(vec![self.default_row(&table)]),
-            Some(query) => match &*query.body {
-                SetExpr::Values(values)
-                    if query.order_by.is_none() && query.limit_clause.is_none() && query.with.is_none() =>
-                {
-                    self.scope = Scope::nothing();
-                    self.clause = "VALUES";
-                    let mut rows = Vec::with_capacity(values.rows.len());
-                    for row in &values.rows {
-                        rows.push(self.insert_row(&table, &targets, explicit, &row.content)?);
-                    }
-                    InsertSource::Values(rows)
-                }
-                _ => self.insert_query(&table, &targets, explicit, query)?,
-            },
-        };
-        self.scope = Scope::table(&table, alias);
-        let conflict = match &insert.on {
-            None => None,
-            Some(ast::OnInsert::OnConflict(conflict)) => Some(self.on_conflict(&table, conflict)?),
-            Some(_) => return Err(SqlError::unsupported("ON DUPLICATE KEY")),
-        };
-        let (returning, columns) = self.returning(insert.returning.as_ref())?;
-        Ok((InsertPlan { table, source, conflict, returning }, columns))
-    }
-
-    fn default_row(&self, table: &TableDef) -> Vec<Expr> {
-        (0..table.columns().len() as u16).map(|c| Self::default_of(table, c)).collect()
-    }
-
-    fn count_error(more_expressions: bool) -> SqlError {
-        SqlError::syntax(if more_expressions {
-            "INSERT has more expressions than target columns"
-        } else {
-            "INSERT has more target columns than expressions"
-        })
-    }
-
-    fn insert_row(
-        &mut self,
-        table: &TableDef,
-        targets: &[u16],
-        explicit: bool,
-        values: &[Ast],
-    ) -> Result<Vec<Expr>, SqlError> {
-        if values.len() > targets.len() || (explicit && values.len() < targets.len()) {
-            return Err(Self::count_error(values.len() > targets.len()));
-        }
-        let mut row = self.default_row(table);
-        for (value, column) in values.iter().zip(targets) {
-            if !is_default(value) {
-                row[usize::from(*column)] = self.assign_to(table, *column, value)?;
-            }
-        }
-        Ok(row)
-    }
-
-    fn insert_query(
-        &mut self,
-        table: &TableDef,
-        targets: &[u16],
-        explicit: bool,
-        query: &ast::Query,
-    ) -> Result<InsertSource, SqlError> {
-        let (plan, mut output) = self.query(query)?;
-        if output.len() > targets.len() || (explicit && output.len() < targets.len()) {
-            return Err(Self::count_error(output.len() > targets.len()));
-        }
-        let mut row = self.default_row(table);
-        for (position, (column, target)) in output.drain(..).zip(targets).enumerate() {
-            // A literal of the select list takes the column's type although it was settled for text.
-            let literal = plan.grouping.is_none()
-                && column.ty == Type::Text
-                && matches!(plan.projection.get(position), Some(Expr::Const(Value::Text(_) | Value::Null)));
-            let bound = if literal {
-                let expr = plan.projection.get(position).cloned().unwrap_or(Expr::Const(Value::Null));
-                Bound { expr, ty: Type::Unknown }
-            } else {
-                Bound { expr: Expr::Column(position as u16), ty: column.ty }
-            };
-            row[usize::from(*target)] = self.assign_bound(table, *target, bound)?;
-        }
-        Ok(InsertSource::Select(Box::new(plan), row))
-    }
-
-    fn on_conflict(
-        &mut self,
-        table: &Arc<TableDef>,
-        conflict: &ast::OnConflict,
-    ) -> Result<OnConflict, SqlError> {
-        let key = table.primary_key.as_ref();
-        match &conflict.conflict_target {
-            None => {}
-            Some(ast::ConflictTarget::Columns(columns)) => {
-                let mut named = Vec::new();
-                for column in columns {
-                    let name = ast::ObjectName::from(vec![column.clone()]);
-                    named.push(self.column_of(table, &name)?);
-                }
-                let matches = key.is_some_and(|key| {
-                    named.iter().all(|c| key.columns.contains(c))
-                        && key.columns.iter().all(|c| named.contains(c))
-                });
-                if !matches {
-                    let message =
-                        "there is no unique or exclusion constraint matching the ON CONFLICT specification";
-                    return Err(SqlError::new(sqlstate::INVALID_COLUMN_REFERENCE, message));
-                }
-            }
-            Some(ast::ConflictTarget::OnConstraint(name)) => {
-                let name = object_name(name)?.name;
-                if key.is_none_or(|key| key.name != name) {
-                    let message =
-                        format!("constraint \"{name}\" for table \"{}\" does not exist", table.name);
-                    return Err(SqlError::new(sqlstate::UNDEFINED_OBJECT, message));
-                }
-            }
-        }
-        let action = match &conflict.action {
-            OnConflictAction::DoNothing => ConflictAction::Nothing,
-            OnConflictAction::DoUpdate(update) => {
-                if conflict.conflict_target.is_none() {
-                    let message = "ON CONFLICT DO UPDATE requires inference specification or constraint name";
-                    return Err(SqlError::syntax(message));
-                }
-                self.scope.with_excluded = true;
-                self.clause = "UPDATE";
-                let assignments = self.assignments(table, &update.assignments)?;
-                let filter = self.condition(update.selection.as_ref())?;
-                self.scope.with_excluded = false;
-                let changes_key = changes_key(table, &assignments);
-                ConflictAction::Update { assignments, filter, changes_key }
-            }
-        };
-        Ok(OnConflict { action })
-    }
-
-    fn condition(&mut self, condition: Option<&Ast>) -> Result<Option<Expr>, SqlError> {
+    pub(super) fn condition(&mut self, condition: Option<&Ast>) -> Result<Option<Expr>, SqlError> {
         self.clause = "WHERE";
         match condition {
             None => Ok(None),
@@ -254,7 +77,7 @@ impl Binder<'_> {
         }
     }
 
-    fn assignments(
+    pub(super) fn assignments(
         &mut self,
         table: &TableDef,
         list: &[ast::Assignment],
@@ -372,6 +195,12 @@ impl Binder<'_> {
     }
 }
 
-fn changes_key(table: &TableDef, assignments: &[(u16, Expr)]) -> bool {
+/// Whether a value is the word DEFAULT.
+pub(super) fn is_default(ast: &Ast) -> bool {
+    matches!(ast, Ast::Identifier(i) if i.quote_style.is_none() && i.value.eq_ignore_ascii_case("default"))
+}
+
+/// Whether an assignment changes a column of the primary key.
+pub(super) fn changes_key(table: &TableDef, assignments: &[(u16, Expr)]) -> bool {
     assignments.iter().any(|(column, _)| table.key_columns().contains(column))
 }
