@@ -11,6 +11,8 @@ pub mod btree;
 pub mod buffer;
 pub mod checkpoint;
 pub mod control;
+#[cfg(test)]
+mod effort;
 mod engine;
 mod error;
 pub mod fatal;

@@ -78,6 +78,10 @@ impl Iterator for States {
         let selection = self.selections.nth(n)?;
         Some(self.state(selection))
     }
+
+    fn count(self) -> usize {
+        self.selections.count()
+    }
 }
 
 /// Where in the log the operations are that no sync covers, or a failed one covers first.

@@ -83,6 +83,13 @@ impl SimDisk {
         crash::States::new(state.base.clone(), log, choices)
     }
 
+    /// How many disks [`SimDisk::crash_states`] gives, without building any.
+    pub fn count_crash_states(&self, after: usize, choices: CrashChoices) -> usize {
+        let state = self.state();
+        let log: Vec<Op> = state.log.iter().take(after).cloned().collect();
+        crash::States::new(state.base.clone(), log, choices).count()
+    }
+
     /// Makes the disk full once `bytes` more bytes have been taken; `None` lifts the limit. A write that does not fit
     /// leaves its part that does, as a real one would.
     pub fn limit_space(&self, bytes: Option<u64>) {

@@ -8,6 +8,7 @@ use super::super::layout::BODY_SIZE;
 use super::super::{BulkBuilder, MAX_INLINE};
 use super::model::{assert_same, value};
 use super::{Memory, TREE};
+use crate::effort::cases;
 use crate::page_access::PageWriter;
 
 fn build(model: &BTreeMap<Vec<u8>, Vec<u8>>) -> Memory {
@@ -35,7 +36,7 @@ fn entry() -> impl Strategy<Value = (Vec<u8>, usize)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(40), ..ProptestConfig::default() })]
 
     #[test]
     fn any_ascending_entries_become_a_sound_tree(entries in proptest::collection::vec(entry(), 0..800)) {

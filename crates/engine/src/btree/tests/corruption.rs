@@ -1,7 +1,7 @@
 //! Whatever is on a page, reading and writing give an answer or [`EngineError::Damaged`]: no panic, and an end.
 
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 
@@ -12,6 +12,7 @@ use super::super::{Cursor, Gap};
 use super::model::value;
 use super::{Memory, TREE, empty};
 use crate::EngineError;
+use crate::effort::cases;
 use crate::page::{PAGE_SIZE, Page};
 
 /// Keys that differ late, so that inner nodes have few entries and there are two levels of them.
@@ -20,6 +21,11 @@ fn key(number: u32) -> Vec<u8> {
 }
 
 fn filled() -> Memory {
+    static FILLED: LazyLock<Memory> = LazyLock::new(fill);
+    FILLED.clone()
+}
+
+fn fill() -> Memory {
     let mut tree = empty();
     for number in 0..1_500 {
         let length = if number % 50 == 0 { 20_000 } else { number as usize % 90 };
@@ -112,7 +118,7 @@ fn damage() -> impl Strategy<Value = Damage> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(150), ..ProptestConfig::default() })]
 
     #[test]
     fn a_damaged_tree_neither_panics_nor_loops(damages in proptest::collection::vec(damage(), 1..6)) {

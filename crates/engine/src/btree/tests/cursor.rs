@@ -9,6 +9,7 @@ use wal::Lsn;
 use super::super::{Cursor, Gap};
 use super::model::value;
 use super::{Memory, TREE, empty};
+use crate::effort::cases;
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -68,7 +69,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(100), ..ProptestConfig::default() })]
 
     #[test]
     fn a_range_is_what_a_map_gives_in_both_directions(

@@ -8,6 +8,7 @@ use super::super::layout::BODY_SIZE;
 use super::super::{MAX_INLINE, MAX_KEY};
 use super::{Memory, TREE, empty};
 use crate::EngineError;
+use crate::effort::cases;
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -94,7 +95,7 @@ pub(super) fn assert_same(tree: &Memory, model: &Model) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(60), ..ProptestConfig::default() })]
 
     #[test]
     fn any_puts_and_deletes_leave_what_they_leave_in_a_map(

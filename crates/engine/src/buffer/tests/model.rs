@@ -7,6 +7,7 @@ use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 
 use super::*;
+use crate::effort::cases;
 
 const BLOCKS: u32 = 24;
 
@@ -138,7 +139,7 @@ fn assert_unwritten(read: Result<Arc<Page>, EngineError>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(150), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_reader_sees_its_snapshot_in_a_tiny_pool(steps in vec(step(), 1..200)) {

@@ -6,6 +6,7 @@ use wal::{Lsn, WalVersion};
 
 use super::support::*;
 use crate::TreeId;
+use crate::effort::cases;
 use crate::log::record;
 
 /// A step of a log's life.
@@ -29,7 +30,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(cases(64)))]
     #[test]
     fn records_of_any_size_are_valid_wal_and_read_back(steps in proptest::collection::vec(step(), 1..60)) {
         let disk = empty_disk();
