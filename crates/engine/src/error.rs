@@ -52,6 +52,12 @@ pub enum EngineError {
         /// The limit in bytes.
         limit: u64,
     },
+    /// The pages that the transaction changes take more memory than its commit may.
+    #[error("the pages that the transaction changes take more than {limit} bytes")]
+    CommitTooLarge {
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// A key longer than the tree can hold.
     #[error("key of {length} bytes is longer than the maximum of {limit}")]
     KeyTooLong {

@@ -28,7 +28,8 @@ pub struct EngineOptions {
     pub checkpoint_timeout: Duration,
     /// The part of that time over which a checkpoint's writes are spread.
     pub checkpoint_completion_target: f64,
-    /// The most a transaction may write: keys, values and their overhead, in memory until it commits.
+    /// The most a transaction may write: keys, values and their overhead, in memory until it commits. The pages that its
+    /// commit changes may take twice as much: as they were, and as they become.
     pub max_transaction_size: u64,
     /// After how long WAL that nobody waits for is flushed at the latest.
     pub wal_writer_delay: Duration,

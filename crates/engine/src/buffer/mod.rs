@@ -26,7 +26,7 @@ mod view;
 mod wal_before_data;
 mod write_back;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 
 use wal::Lsn;
@@ -48,7 +48,7 @@ pub struct PoolOptions {
     /// For pages, in bytes: `shared_buffers`. Exceeded only by pages that are in use or whose older versions are needed.
     pub capacity_bytes: u64,
     /// For older versions of pages, in bytes, on top of that. Beyond it the oldest snapshots are cancelled. Exceeded only
-    /// by what the current snapshot itself needs: versions of commits that are not confirmed yet.
+    /// by what the current snapshot itself needs, because commits are not confirmed yet: see [`BufferPool::is_crowded`].
     pub version_bytes: u64,
 }
 
@@ -64,6 +64,9 @@ pub struct BufferPool {
     spare: SparePages,
     /// Older versions that are kept, over all frames.
     versions: AtomicUsize,
+    /// There are more of them than there may be, for commits that are not confirmed yet. Written under the lock on
+    /// `superseded`.
+    crowded: AtomicBool,
     /// Frames that are dirty.
     dirty: AtomicUsize,
     read: AtomicU64,
@@ -88,6 +91,7 @@ impl BufferPool {
             superseded: Mutex::new(Superseded::new(pages(options.version_bytes))),
             spare: SparePages::default(),
             versions: AtomicUsize::new(0),
+            crowded: AtomicBool::new(false),
             dirty: AtomicUsize::new(0),
             read: AtomicU64::new(0),
             evicted: AtomicU64::new(0),

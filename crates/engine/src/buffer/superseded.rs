@@ -79,10 +79,30 @@ impl BufferPool {
         let versions = self.versions.load(Ordering::Relaxed);
         if versions > superseded.limit {
             self.bound_versions(superseded);
+            self.note_crowding(superseded);
         }
         if superseded.queue.len() > 4 * versions + SLACK {
             self.sweep(superseded, None);
         }
+    }
+
+    /// Whether older versions take more memory than they may, all of them needed by the current snapshot: commits that are
+    /// not confirmed yet. More of those had better wait.
+    pub fn is_crowded(&self) -> bool {
+        self.crowded.load(Ordering::SeqCst)
+    }
+
+    /// The current snapshot has moved: gives up what that has made superfluous. True if the pool is not crowded any more.
+    pub(crate) fn relieve(&self) -> bool {
+        let mut superseded = self.lock_superseded();
+        self.bound_versions(&mut superseded);
+        self.note_crowding(&superseded);
+        !self.is_crowded()
+    }
+
+    fn note_crowding(&self, superseded: &Superseded) {
+        let crowded = self.versions.load(Ordering::Relaxed) > superseded.limit;
+        self.crowded.store(crowded, Ordering::SeqCst);
     }
 
     /// Trims the pages of at most `at_most` entries, and says of how many.

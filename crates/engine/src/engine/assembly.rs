@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use wal::Lsn;
 
+use super::admission::Admission;
 use super::dropped::DroppedTrees;
 use super::durability::Durability;
 use super::publishing::Publishing;
@@ -32,6 +33,16 @@ impl Engine {
     pub(crate) fn assemble(parts: Parts) -> Arc<Self> {
         let visibility = Arc::new(Visibility::new(parts.applied, Arc::clone(&parts.pool)));
         let durability = Arc::new(Durability::new(Arc::clone(&visibility)));
+        let admission = Arc::new(Admission::default());
+        let (pool, admits) = (Arc::downgrade(&parts.pool), Arc::clone(&admission));
+        visibility.observe(Box::new(move |_| {
+            if let Some(pool) = pool.upgrade()
+                && pool.is_crowded()
+                && pool.relieve()
+            {
+                admits.wake();
+            }
+        }));
         // Weak, because the pool behind it has the log: neither would ever be dropped.
         let on_flush = Arc::downgrade(&durability);
         parts.log.subscribe(move |flushed| {
@@ -47,6 +58,7 @@ impl Engine {
             publishing: Publishing::default(),
             visibility,
             durability,
+            admission,
             writer: Mutex::new(Writer { buffers: RunBuffers::default(), numbers: parts.numbers }),
             dropped: DroppedTrees::default(),
             checkpointer: OnceLock::new(),

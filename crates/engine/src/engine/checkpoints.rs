@@ -57,6 +57,8 @@ impl Engine {
 
     /// The orderly end: a last checkpoint, after which nothing may be written. Transactions have ended before.
     pub fn shutdown(&self) -> Result<(), EngineError> {
+        // Who began them may be gone, but they go on.
+        self.await_large_commits();
         match self.checkpointer.get() {
             Some(checkpointer) => checkpointer.shutdown(),
             None => Ok(()),

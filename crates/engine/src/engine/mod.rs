@@ -6,6 +6,7 @@
 //!
 //! Locks, in the order in which they are taken: the writer's, the appender, then the pool's. Row locks are not mutexes.
 
+mod admission;
 mod assembly;
 mod backup_label;
 mod checkpoints;
@@ -39,6 +40,8 @@ use crate::snapshot::Snapshots;
 use crate::transaction::{Commit, Isolation, Transaction};
 use crate::{EngineError, EngineOptions, TreeId};
 
+use admission::Admission;
+pub use admission::PendingCommit;
 pub(crate) use assembly::Parts;
 pub(crate) use directory::Directory;
 use dropped::DroppedTrees;
@@ -60,6 +63,7 @@ pub struct Engine {
     pub(crate) publishing: Publishing,
     visibility: Arc<Visibility>,
     durability: Arc<Durability>,
+    admission: Arc<Admission>,
     writer: Mutex<Writer>,
     pub(crate) dropped: DroppedTrees,
     checkpointer: OnceLock<Checkpointer>,

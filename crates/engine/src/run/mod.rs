@@ -25,7 +25,7 @@ use wal::writer::Placed;
 
 use crate::buffer::BufferPool;
 use crate::log::{Appender, record};
-use crate::page::Page;
+use crate::page::{PAGE_SIZE, Page};
 use crate::page_access::PageWriter;
 use crate::{EngineError, PageId, TreeId};
 
@@ -51,13 +51,29 @@ pub struct RunBuffers {
 pub struct Run<'a> {
     pool: &'a BufferPool,
     buffers: &'a mut RunBuffers,
+    /// The most memory for pages, in bytes.
+    limit: u64,
 }
 
 impl<'a> Run<'a> {
     /// A run that has changed nothing yet. Its caller is the one writer.
     pub fn new(pool: &'a BufferPool, buffers: &'a mut RunBuffers) -> Self {
         buffers.overlay.clear();
-        Self { pool, buffers }
+        Self { pool, buffers, limit: u64::MAX }
+    }
+
+    /// Fails with [`EngineError::CommitTooLarge`] instead of taking more than `limit` bytes for pages: those that it has
+    /// touched, and what they were before.
+    pub(crate) fn limited_to(mut self, limit: u64) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    fn check_size(&self) -> Result<(), EngineError> {
+        if self.buffers.overlay.held() as u64 * PAGE_SIZE as u64 > self.limit {
+            return Err(EngineError::CommitTooLarge { limit: self.limit });
+        }
+        Ok(())
     }
 
     /// Adds a page that is written anew, as it is.
@@ -111,14 +127,17 @@ impl Drop for Run<'_> {
 
 impl PageWriter for Run<'_> {
     fn page(&mut self, id: PageId) -> Result<&Page, EngineError> {
+        self.check_size()?;
         self.buffers.overlay.page(self.pool, id)
     }
 
     fn page_mut(&mut self, id: PageId) -> Result<&mut Page, EngineError> {
+        self.check_size()?;
         self.buffers.overlay.page_mut(self.pool, id)
     }
 
     fn new_page(&mut self, id: PageId) -> Result<&mut Page, EngineError> {
+        self.check_size()?;
         Ok(self.buffers.overlay.new_page(id))
     }
 }

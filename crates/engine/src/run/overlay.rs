@@ -17,6 +17,8 @@ pub struct Overlay {
     places: HashMap<PageId, usize, BuildHasherDefault<PageHasher>>,
     /// In the order in which they were first touched.
     touched: Vec<Touched>,
+    /// How many of them are here twice: as they were, and as they are now.
+    copied: usize,
 }
 
 /// So many pages are found by looking at all of them: what a commit of one row touches.
@@ -68,6 +70,11 @@ impl Overlay {
         self.touched.len()
     }
 
+    /// How many pages it keeps in memory.
+    pub(super) fn held(&self) -> usize {
+        self.touched.len() + self.copied
+    }
+
     /// Whether no page is in it.
     pub fn is_empty(&self) -> bool {
         self.touched.is_empty()
@@ -79,18 +86,21 @@ impl Overlay {
             self.touched.clear();
             self.places.clear();
         }
+        self.copied = 0;
     }
 
     pub(crate) fn page(&mut self, pool: &BufferPool, id: PageId) -> Result<&Page, EngineError> {
-        let touched = self.touch(pool, id)?;
-        Ok(&touched.page)
+        let at = self.touch(pool, id)?;
+        Ok(&self.touched[at].page)
     }
 
     pub(crate) fn page_mut(&mut self, pool: &BufferPool, id: PageId) -> Result<&mut Page, EngineError> {
-        let touched = self.touch(pool, id)?;
+        let at = self.touch(pool, id)?;
+        let touched = &mut self.touched[at];
         if matches!(touched.before, Before::Same) {
             let copy = pool.copy(&touched.page);
             touched.before = Before::Version(std::mem::replace(&mut touched.page, copy));
+            self.copied += 1;
         }
         // Copies nothing: nobody else has the page.
         Ok(Arc::make_mut(&mut touched.page))
@@ -114,12 +124,12 @@ impl Overlay {
         touched
     }
 
-    fn touch(&mut self, pool: &BufferPool, id: PageId) -> Result<&mut Touched, EngineError> {
-        let at = match self.find(id) {
-            Some(at) => at,
-            None => self.insert(id, pool.latest(id)?),
-        };
-        Ok(&mut self.touched[at])
+    /// Where the page is in `touched`.
+    fn touch(&mut self, pool: &BufferPool, id: PageId) -> Result<usize, EngineError> {
+        match self.find(id) {
+            Some(at) => Ok(at),
+            None => Ok(self.insert(id, pool.latest(id)?)),
+        }
     }
 
     fn find(&self, id: PageId) -> Option<usize> {

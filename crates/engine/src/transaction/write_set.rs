@@ -43,9 +43,19 @@ impl WriteSet {
         self.trees.iter().all(|(_, writes)| writes.is_empty())
     }
 
+    /// What it takes of the limit, in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
     /// The writes, tree by tree in the order in which they were first written to.
     pub(crate) fn trees(&self) -> impl Iterator<Item = (TreeId, &TreeWrites)> {
         self.trees.iter().map(|(tree, writes)| (*tree, writes))
+    }
+
+    /// Takes the writes out.
+    pub(crate) fn take_trees(&mut self) -> Vec<(TreeId, TreeWrites)> {
+        std::mem::take(&mut self.trees)
     }
 
     /// What was written under `key`: `Some(None)` if it was deleted, `None` if it was not touched.

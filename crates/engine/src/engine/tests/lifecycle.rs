@@ -6,13 +6,13 @@ use crate::checkpoint::Cause;
 use crate::control::{ClusterState, ControlStore};
 use crate::{InitOptions, Standby};
 
-const DIR: &str = "/data";
+pub(super) const DIR: &str = "/data";
 
 fn options() -> EngineOptions {
     EngineOptions { shared_buffers: 64 << 13, publish_status: false, ..EngineOptions::default() }
 }
 
-fn init() -> SimDisk {
+pub(super) fn init() -> SimDisk {
     let disk = SimDisk::new();
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let init = InitOptions { segment_size: segment_size(), ..InitOptions::default() };
@@ -20,11 +20,11 @@ fn init() -> SimDisk {
     disk
 }
 
-fn start(disk: &SimDisk) -> Arc<Engine> {
+pub(super) fn start(disk: &SimDisk) -> Arc<Engine> {
     Engine::open(Arc::new(disk.clone()), Path::new(DIR), options()).unwrap()
 }
 
-fn follow(disk: &SimDisk) -> Arc<Standby> {
+pub(super) fn follow(disk: &SimDisk) -> Arc<Standby> {
     Standby::open(Arc::new(disk.clone()), Path::new(DIR), options()).unwrap()
 }
 
@@ -38,14 +38,14 @@ fn keys(engine: &Arc<Engine>) -> Vec<String> {
 }
 
 /// A copy of the whole directory as a crash of the process would leave it: the engine is not told.
-fn duplicate(disk: &SimDisk) -> SimDisk {
+pub(super) fn duplicate(disk: &SimDisk) -> SimDisk {
     let other = SimDisk::new();
     copy(disk, &other, Path::new(DIR));
     other
 }
 
 /// Gives `to` what `from` has in its log, as a receiver does.
-fn ship(from: &SimDisk, to: &SimDisk) {
+pub(super) fn ship(from: &SimDisk, to: &SimDisk) {
     copy(from, to, &Path::new(DIR).join("pg_wal"));
 }
 

@@ -1,5 +1,6 @@
 //! The engine as a whole, on simulated disks.
 
+mod admission;
 mod crash;
 mod lifecycle;
 mod model;
