@@ -4,6 +4,7 @@ mod admission;
 mod crash;
 mod lifecycle;
 mod model;
+mod orders;
 mod replay;
 mod threads;
 mod transactions;
