@@ -174,7 +174,8 @@ fn encode_integer(value: i64, ty: Type, out: &mut Vec<u8>) -> bool {
     }
 }
 
-fn float_bits(value: f64) -> u64 {
+/// A number whose order is that of the doubles: NaN last, one zero.
+pub(crate) fn float_bits(value: f64) -> u64 {
     let canonical = if value.is_nan() {
         f64::NAN.abs()
     } else if value == 0.0 {

@@ -8,6 +8,7 @@ pub mod aggregate;
 mod bind;
 mod insert;
 mod select;
+mod sort_key;
 #[cfg(test)]
 mod tests;
 mod update;
@@ -20,7 +21,8 @@ pub use bind::{compile_default, plan, type_by_name};
 pub use insert::{
     ConflictAction, InsertPlan, InsertSource, OnConflict, encode_key, not_null_violation, unique_violation,
 };
-pub use select::{LockWait, RowLock, SelectPlan, SortKey, Source};
+pub use select::{LockWait, RowLock, SelectPlan, Source};
+pub use sort_key::SortKey;
 pub use update::{DeletePlan, UpdatePlan, apply_assignments};
 
 use crate::catalog::{ColumnDef, TableDef};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::SortKey;
 use super::access::Access;
 use super::aggregate::Grouping;
 use crate::catalog::{SystemRelation, TableDef};
@@ -58,45 +59,6 @@ pub enum Source {
     },
     /// `VALUES`: rows of expressions
     Values(Vec<Vec<Expr>>),
-}
-
-/// One column of an ORDER BY.
-#[derive(Clone, Debug)]
-pub struct SortKey {
-    /// What to sort by
-    pub expr: Expr,
-    /// `DESC`
-    pub descending: bool,
-    /// NULLs in front
-    pub nulls_first: bool,
-}
-
-impl SortKey {
-    /// Order of two values of this key.
-    pub fn compare(&self, a: &crate::Value<'_>, b: &crate::Value<'_>) -> std::cmp::Ordering {
-        use std::cmp::Ordering::{Equal, Greater, Less};
-        match (a.is_null(), b.is_null()) {
-            (true, true) => Equal,
-            (true, false) => {
-                if self.nulls_first {
-                    Less
-                } else {
-                    Greater
-                }
-            }
-            (false, true) => {
-                if self.nulls_first {
-                    Greater
-                } else {
-                    Less
-                }
-            }
-            (false, false) => {
-                let order = a.compare(b).unwrap_or(Equal);
-                if self.descending { order.reverse() } else { order }
-            }
-        }
-    }
 }
 
 /// Locks that a query takes on its rows.

@@ -205,12 +205,15 @@ impl Numeric {
 
     /// Order by value, whatever the scales.
     pub fn compare(&self, other: &Self) -> Ordering {
-        let split = |n: &Self| {
-            let divisor = power_of_ten(n.scale).unwrap_or(i128::MAX);
-            let fraction = n.unscaled.rem_euclid(divisor) * power_of_ten(MAX_SCALE - n.scale).unwrap_or(1);
-            (n.unscaled.div_euclid(divisor), fraction)
-        };
-        split(self).cmp(&split(other))
+        self.whole_and_fraction().cmp(&other.whole_and_fraction())
+    }
+
+    /// The largest whole number not above, and what is to be added to it, in units that are the same for all numbers: two
+    /// numbers are in the order of these pairs.
+    pub(crate) fn whole_and_fraction(&self) -> (i128, i128) {
+        let divisor = power_of_ten(self.scale).unwrap_or(i128::MAX);
+        let unit = power_of_ten(MAX_SCALE - self.scale).unwrap_or(1);
+        (self.unscaled.div_euclid(divisor), self.unscaled.rem_euclid(divisor) * unit)
     }
 
     /// Weight and value of the first digit that is not zero in base 10000, as PostgreSQL stores numbers.

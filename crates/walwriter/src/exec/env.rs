@@ -7,6 +7,7 @@ use engine::{Transaction, TreeId};
 use sql::{EvalContext, TableDef, Value};
 
 use super::context::Context;
+use super::sort::Sorter;
 use super::{Failure, Result};
 use crate::catalog::Changes;
 
@@ -79,6 +80,11 @@ impl<'a> Env<'a> {
     /// What views are made of.
     pub(super) fn sources(&self) -> crate::views::Sources<'_> {
         crate::views::Sources { context: self.context, changes: self.changes }
+    }
+
+    /// For the first `wanted` rows in order.
+    pub(super) fn sorter(&self, wanted: u64) -> Sorter {
+        Sorter::new(self.work_mem(), self.context.shared.host.temporary_files(), wanted)
     }
 
     /// Memory for sorting and grouping.

@@ -1,6 +1,7 @@
 //! What statements can ask of the server they run in, beside the engine: its configuration, its replication, its other
 //! sessions. The seam towards whoever puts a server together; each question has an answer for a server without that part.
 
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use wal::Lsn;
@@ -161,6 +162,11 @@ pub trait Host: Send + Sync + 'static {
 
     /// What sessions find instead of the built-in default of a setting of theirs (`statement_timeout`, ...).
     fn session_default(&self, _name: &str) -> Option<String> {
+        None
+    }
+
+    /// The directory for files that statements need while they run. `None`: they have memory alone.
+    fn temporary_files(&self) -> Option<PathBuf> {
         None
     }
 

@@ -1,7 +1,7 @@
 //! ALTER TABLE ... ADD PRIMARY KEY: all rows are written to a new tree, in the order of the key.
 //!
 //! Rows that come in that order already go straight to the new tree's pages. If one does not, everything is read again
-//! and sorted in memory, as far as `maintenance_work_mem` goes.
+//! and sorted, with `maintenance_work_mem` of memory and temporary files for the rest.
 
 use std::ops::Bound;
 
@@ -13,6 +13,7 @@ use sql::{PrimaryKey, TableDef};
 
 use super::env::{Env, Progress};
 use super::slice::Slice;
+use super::sort::ExternalSort;
 use super::{Failure, Result, ddl};
 
 /// A table being written anew.
@@ -34,41 +35,9 @@ enum Stage {
     /// Rows go from tree to tree.
     Copying(Option<BulkLoad>),
     /// Rows are collected.
-    Collecting(Rows),
-    /// Rows go from memory to the tree; how many have gone.
-    Loading(Rows, usize, Option<BulkLoad>),
-}
-
-/// Keys and rows in memory.
-#[derive(Default)]
-struct Rows {
-    bytes: Vec<u8>,
-    /// Where a key begins, where its row begins, and where that ends.
-    places: Vec<[usize; 3]>,
-}
-
-impl Rows {
-    fn push(&mut self, key: &[u8], row: &[u8]) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(key);
-        let middle = self.bytes.len();
-        self.bytes.extend_from_slice(row);
-        self.places.push([start, middle, self.bytes.len()]);
-    }
-
-    fn size(&self) -> usize {
-        self.bytes.len() + self.places.len() * size_of::<[usize; 3]>()
-    }
-
-    fn part(&self, from: usize, to: usize) -> &[u8] {
-        self.bytes.get(from..to).unwrap_or_default()
-    }
-
-    fn sort(&mut self) {
-        let bytes = &self.bytes;
-        let key = |place: &[usize; 3]| bytes.get(place[0]..place[1]).unwrap_or_default();
-        self.places.sort_unstable_by(|a, b| key(a).cmp(key(b)));
-    }
+    Collecting(Box<ExternalSort>),
+    /// Rows go in order to the tree.
+    Loading(Box<ExternalSort>, Option<BulkLoad>),
 }
 
 impl std::fmt::Debug for Rebuild {
@@ -141,38 +110,28 @@ impl Rebuild {
                     return Err(self.duplicate(&self.row));
                 }
                 // Not in order: once more, from the beginning.
-                self.stage = Stage::Collecting(Rows::default());
+                let limit = env.context.session.settings.borrow().bytes("maintenance_work_mem");
+                let files = env.context.shared.host.temporary_files();
+                let sort = ExternalSort::new(limit, "maintenance_work_mem", files);
+                self.stage = Stage::Collecting(Box::new(sort));
                 self.scan = scan(&self.old, env);
             }
-            Stage::Collecting(rows) => {
-                rows.push(&self.new_key, &self.row);
-                let limit = env.context.session.settings.borrow().bytes("maintenance_work_mem");
-                if rows.size() > limit {
-                    let message = format!(
-                        "sorting the rows of \"{}\" needs more memory than maintenance_work_mem ({} kB)",
-                        self.old.name,
-                        limit / 1024
-                    );
-                    return Err(Failure::new("53200", message)
-                        .hint("Raise maintenance_work_mem, or load the rows in the order of the key."));
-                }
-            }
+            Stage::Collecting(sort) => sort.push(&self.new_key, &self.row)?,
             _ => {}
         }
         Ok(true)
     }
 
     fn end_of_rows(&mut self, env: &mut Env<'_>) -> Result<bool> {
-        match &mut self.stage {
-            Stage::Collecting(rows) => {
-                let mut rows = std::mem::take(rows);
-                rows.sort();
+        match std::mem::replace(&mut self.stage, Stage::Copying(None)) {
+            Stage::Collecting(mut sort) => {
+                sort.finish()?;
                 let load = env.transaction.bulk_load(self.tree)?;
-                self.stage = Stage::Loading(rows, 0, Some(load));
+                self.stage = Stage::Loading(sort, Some(load));
                 Ok(true)
             }
             Stage::Copying(load) => {
-                if let Some(load) = load.take() {
+                if let Some(load) = load {
                     load.finish()?;
                 }
                 Ok(false)
@@ -181,17 +140,15 @@ impl Rebuild {
         }
     }
 
-    /// Moves the next row from memory to the new tree. False: it is complete.
+    /// Moves the next row in order to the new tree. False: it is complete.
     fn load_next(&mut self) -> Result<bool> {
-        let Stage::Loading(rows, next, load) = &mut self.stage else { return Ok(false) };
-        match (rows.places.get(*next), &mut *load) {
-            (Some(&[start, middle, end]), Some(loading)) => {
-                let (key, row) = (rows.part(start, middle), rows.part(middle, end));
+        let Stage::Loading(sort, load) = &mut self.stage else { return Ok(false) };
+        match (sort.next()?, &mut *load) {
+            (Some((key, row)), Some(loading)) => {
                 if !loading.add(key, row)? {
                     let row = row.to_vec();
                     return Err(self.duplicate(&row));
                 }
-                *next += 1;
                 Ok(true)
             }
             (_, load) => {

@@ -61,7 +61,7 @@ impl SelectRun {
         let stage = if let Some(grouping) = &plan.grouping {
             Stage::Grouping(Box::new(Aggregation::new(grouping)), 0)
         } else if !plan.order_by.is_empty() {
-            Stage::Sorting(Sorter::new(env.work_mem(), left.saturating_add(skip)))
+            Stage::Sorting(env.sorter(left.saturating_add(skip)))
         } else {
             Stage::Streaming
         };
@@ -82,7 +82,7 @@ impl SelectRun {
         let base = env.expressions();
         loop {
             if let Stage::Emitting(_) = self.stage {
-                return Ok(self.emit(out, rows_left, slice));
+                return self.emit(out, rows_left, slice);
             }
             let streaming = matches!(self.stage, Stage::Streaming);
             if streaming && self.left == 0 {
@@ -221,7 +221,7 @@ impl SelectRun {
     ) -> Result<()> {
         let mut sorter = match std::mem::replace(&mut self.stage, Stage::Streaming) {
             Stage::Grouping(aggregation, _) => {
-                let mut sorter = Sorter::new(env.work_mem(), u64::MAX);
+                let mut sorter = env.sorter(u64::MAX);
                 if let Some(grouping) = &plan.grouping {
                     for row in aggregation.finish(grouping)? {
                         let context = base.with_values(&row);
@@ -239,29 +239,35 @@ impl SelectRun {
             Stage::Sorting(sorter) | Stage::Emitting(sorter) => sorter,
             Stage::Streaming => return Ok(()),
         };
-        sorter.sort(&plan.order_by);
+        sorter.finish()?;
         sorter.skip(self.skip);
         self.stage = Stage::Emitting(sorter);
         Ok(())
     }
 
-    fn emit(&mut self, out: &mut Vec<u8>, rows_left: &mut u64, slice: &mut Slice) -> Progress {
-        let Stage::Emitting(sorter) = &mut self.stage else { return Progress::Done };
+    fn emit(&mut self, out: &mut Vec<u8>, rows_left: &mut u64, slice: &mut Slice) -> Result<Progress> {
+        let Stage::Emitting(sorter) = &mut self.stage else { return Ok(Progress::Done) };
         loop {
             if self.left == 0 {
-                return Progress::Done;
+                return Ok(Progress::Done);
             }
             if *rows_left == 0 {
-                return Progress::Full;
+                return Ok(Progress::Full);
             }
-            if !sorter.emit(out) {
-                return Progress::Done;
+            if sorter.skip_one()? {
+                if slice.is_spent() {
+                    return Ok(Progress::Spent);
+                }
+                continue;
+            }
+            if !sorter.emit(out)? {
+                return Ok(Progress::Done);
             }
             self.left -= 1;
             *rows_left -= 1;
             self.produced += 1;
             if slice.is_spent_with(out.len()) {
-                return Progress::Spent;
+                return Ok(Progress::Spent);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! What statements can ask of the node.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -73,6 +74,10 @@ impl Host for ServerHost {
     fn session_default(&self, name: &str) -> Option<String> {
         let config = self.config.current();
         config.session_defaults().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    fn temporary_files(&self) -> Option<PathBuf> {
+        Some(self.storage.directory().join("base/pgsql_tmp"))
     }
 
     fn started_at(&self) -> SystemTime {

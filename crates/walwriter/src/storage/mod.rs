@@ -149,6 +149,11 @@ impl Storage {
         Ok(Self { engine, standby, shipping, synchronous, retention, directory, dir, limits })
     }
 
+    /// The data directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// The engine.
     pub fn engine(&self) -> &Arc<Engine> {
         &self.engine
