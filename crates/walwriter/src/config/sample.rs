@@ -16,7 +16,7 @@ pub const SAMPLE: &str = "\
 # Memory and transactions
 #shared_buffers = 128MB
 #version_memory = 64MB              # for old page versions, which snapshots read
-#max_transaction_size = 1GB
+#max_transaction_size = 1GB         # a commit may take three times that
 
 # WAL and checkpoints
 #wal_compression = off              # full-page images: off, lz4, zstd (reload)

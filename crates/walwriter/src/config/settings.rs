@@ -100,7 +100,7 @@ static DEFINITIONS: &[Definition] = &[
     at(Start, "max_connections", number(1, 262_143, Unit::None), "100", "How many sessions there may be."),
     at(Start, "max_replication_slots", COUNT, "10", "How many replication slots there may be."),
     at(Reload, "max_slot_wal_keep_size", number(-1, INT_MAX, Unit::Megabytes), "-1", "How much WAL slots may hold back; -1: any."),
-    at(Start, "max_transaction_size", number(1024, INT_MAX, Unit::Kilobytes), "1GB", "How much one transaction may write."),
+    at(Start, "max_transaction_size", number(1024, INT_MAX, Unit::Kilobytes), "1GB", "How much one transaction may write; its commit may take twice as much memory on top of that."),
     at(Start, "max_wal_senders", COUNT, "10", "How many followers may be connected."),
     at(Reload, "max_wal_size", number(2, INT_MAX, Unit::Megabytes), "1GB", "How much WAL makes a checkpoint due."),
     at(Reload, "min_wal_size", number(2, INT_MAX, Unit::Megabytes), "80MB", "How much WAL is kept for using its files again."),

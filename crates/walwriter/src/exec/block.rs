@@ -1,4 +1,4 @@
-//! The transaction that a session has open, and how it ends.
+//! The transaction that a session has open.
 
 use engine::{Isolation, Savepoint, Transaction, TreeId};
 use sql::parse::{IsolationLevel, TransactionModes};
@@ -7,7 +7,7 @@ use super::context::now;
 use super::session::SqlSession;
 use super::{Failure, Result};
 use crate::catalog::Changes;
-use crate::session::{Gate, GateReason, TransactionStatus};
+use crate::session::TransactionStatus;
 use crate::settings::Saved;
 
 /// A transaction under way.
@@ -158,33 +158,6 @@ impl SqlSession {
             return Err(Failure::new("0A000", "cannot set transaction read-write mode during recovery"));
         }
         open.transaction = self.shared.engine.begin(new.isolation, new.read_only);
-        Ok(())
-    }
-
-    /// Commits the open transaction, if there is one.
-    pub(super) fn commit(&mut self) -> Result<()> {
-        let Some(open) = self.open.take() else { return Ok(()) };
-        let Open { transaction, changes, .. } = open;
-        let read_gate = transaction.read_gate();
-        let committed = if changes.is_empty() {
-            transaction.commit()
-        } else {
-            let catalog = &self.shared.catalog;
-            catalog.change(&changes.dropped, || transaction.commit(), |commit| commit.lsn)
-        };
-        self.info.settings.get_mut().end_transaction(committed.is_ok());
-        let commit = committed?;
-        if commit.lsn.is_valid() {
-            self.gate = Some(Gate { lsn: commit.lsn, reason: GateReason::Commit });
-        } else if read_gate.is_valid() {
-            self.gate = Some(Gate { lsn: read_gate, reason: GateReason::Read });
-        }
-        if !changes.dropped.is_empty() {
-            for tree in &changes.dropped {
-                self.shared.catalog.row_ids.forget(*tree);
-            }
-            self.shared.catalog.forget_dropped(self.shared.engine.snapshots().oldest());
-        }
         Ok(())
     }
 

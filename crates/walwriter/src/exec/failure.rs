@@ -89,7 +89,7 @@ impl From<EngineError> for Failure {
             EngineError::SnapshotTooOld(_) => ("72000", None),
             EngineError::Serialization => ("40001", None),
             EngineError::Deadlock => ("40P01", None),
-            EngineError::TransactionTooLarge { .. } => {
+            EngineError::TransactionTooLarge { .. } | EngineError::CommitTooLarge { .. } => {
                 ("54000", Some("Write less in one transaction, or raise max_transaction_size."))
             }
             EngineError::KeyTooLong { .. } | EngineError::ValueTooLong { .. } => ("54000", None),

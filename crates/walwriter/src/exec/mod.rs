@@ -5,8 +5,10 @@
 //! execute them in time slices, so that a worker thread serves many sessions. Waiting, be it for a row or for a second,
 //! holds no thread: a step says so and is called again.
 
+mod begin;
 mod block;
 mod checkpoint;
+mod commit;
 mod context;
 mod copy_from;
 mod copy_to;

@@ -9,6 +9,7 @@ use sql::copy::CopyEncoder;
 use sql::types::binary;
 use sql::{PlanNode, Value};
 
+use super::begin::{begin, takes_writes};
 use super::block::Open;
 use super::context::Context;
 use super::copy_from::CopyFromRun;
@@ -128,6 +129,12 @@ impl SqlSession {
         let Some(open) = open else {
             return Err(Failure::new("34000", "the portal's transaction has ended"));
         };
+        if takes_writes(&portal.planned.plan.node)
+            && !open.transaction.is_read_only()
+            && !shared.engine.admits_writes(&info.waker)
+        {
+            return Ok(Step::Blocked { until: None });
+        }
         let Open { transaction, changes, writing, savepoints, .. } = open;
         let context = Context { shared, session: info, tables };
         let mut env = Env {
@@ -251,35 +258,6 @@ impl SqlSession {
             }
         }
     }
-}
-
-/// Starts the execution of a plan.
-fn begin(node: &PlanNode, env: &Env<'_>) -> Result<Work> {
-    let writes = match node {
-        PlanNode::Insert(_) => Some("INSERT"),
-        PlanNode::Update(_) => Some("UPDATE"),
-        PlanNode::Delete(_) => Some("DELETE"),
-        PlanNode::CopyFrom(_) => Some("COPY FROM"),
-        PlanNode::CreateTable(_) => Some("CREATE TABLE"),
-        PlanNode::DropTables { .. } => Some("DROP TABLE"),
-        PlanNode::Truncate(_) => Some("TRUNCATE TABLE"),
-        PlanNode::AddPrimaryKey { .. } => Some("ALTER TABLE"),
-        _ => None,
-    };
-    if let Some(command) = writes
-        && env.transaction.is_read_only()
-    {
-        return Err(Failure::read_only(command));
-    }
-    Ok(match node {
-        PlanNode::Select(plan) => Work::Select(Box::new(SelectRun::open(plan, env)?)),
-        PlanNode::CopyTo(plan) => Work::CopyTo(Box::new(SelectRun::open(&plan.query, env)?), false),
-        PlanNode::Insert(plan) => Work::Insert(Box::new(InsertRun::open(plan, env)?)),
-        PlanNode::Update(plan) => Work::Modify(Box::new(ModifyRun::open(Change::Update(plan), env)?)),
-        PlanNode::Delete(plan) => Work::Modify(Box::new(ModifyRun::open(Change::Delete(plan), env)?)),
-        PlanNode::CopyFrom(plan) => Work::CopyFrom(Box::new(CopyFromRun::open(plan))),
-        _ => Work::Ddl(Box::default()),
-    })
 }
 
 impl Portal {

@@ -9,6 +9,7 @@ use sql::Value;
 use sql::parse::{Normalized, Utility};
 
 use super::block::Open;
+use super::commit::Committing;
 use super::context::{SessionInfo, Shared};
 use super::planning::{Statement, StatementCache};
 use super::portal::Portal;
@@ -16,7 +17,7 @@ use super::prepared::Prepared;
 use crate::catalog::Tables;
 use crate::protocol::Arguments;
 use crate::session::{
-    Description, Gate, GateReason, ResultFormats, Session, SessionError, Step, TransactionStatus,
+    Description, Gate, GateReason, ResultFormats, Session, SessionError, Settled, Step, TransactionStatus,
 };
 use crate::settings::DEFINITIONS;
 
@@ -27,6 +28,8 @@ pub struct SqlSession {
     pub(super) shared: Arc<Shared>,
     pub(super) info: SessionInfo,
     pub(super) open: Option<Open>,
+    /// The transaction that was open, while it is being committed on another thread.
+    pub(super) committing: Option<Committing>,
     /// The block has failed: everything is refused until it ends.
     pub(super) failed: bool,
     /// The tables that statements were last planned with.
@@ -59,6 +62,7 @@ impl SqlSession {
             shared,
             info,
             open: None,
+            committing: None,
             failed: false,
             tables: Arc::new(Tables::empty()),
             own_generation: 0,
@@ -137,11 +141,15 @@ impl Session for SqlSession {
         Self::end_copy_data(portal).map_err(super::Failure::into_error)
     }
 
-    fn settle(&mut self, _out: &mut Vec<u8>) -> Result<(), SessionError> {
+    fn settle(&mut self, _out: &mut Vec<u8>) -> Result<Settled, SessionError> {
         match &self.open {
-            Some(open) if open.implicit => self.commit().map_err(super::Failure::into_error),
-            _ => Ok(()),
+            Some(open) if !open.implicit => Ok(Settled::Done),
+            _ => self.commit().map_err(super::Failure::into_error),
         }
+    }
+
+    fn is_committing(&self) -> bool {
+        self.committing.is_some()
     }
 
     fn fail(&mut self) {

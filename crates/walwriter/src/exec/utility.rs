@@ -7,6 +7,7 @@ use sql::parse::{IsolationLevel, TransactionModes, Utility};
 use sql::plan::OutputColumn;
 use sql::{PlanNode, Type, Value};
 
+use super::block::Characteristics;
 use super::checkpoint::Checkpoint;
 use super::context::Context;
 use super::portal::{Portal, Work};
@@ -20,6 +21,8 @@ use crate::settings::{self, DEFINITIONS};
 pub(super) enum UtilityRun {
     Checkpoint(Checkpoint),
     Execute(Box<Portal>),
+    /// COMMIT of a transaction that is like that.
+    Commit(Characteristics),
 }
 
 impl SqlSession {
@@ -41,8 +44,8 @@ impl SqlSession {
                     self.warn("25001", "there is already a transaction in progress", out);
                 }
             }
-            Utility::Commit { chain } => tag = CommandTag::Name(self.end_block(true, *chain, out)?),
-            Utility::Rollback { chain } => tag = CommandTag::Name(self.end_block(false, *chain, out)?),
+            Utility::Commit { chain } => return self.step_commit(portal, *chain, out),
+            Utility::Rollback { chain } => tag = CommandTag::Name(self.step_rollback(*chain, out)?),
             Utility::Savepoint(name) => self.savepoint(name)?,
             Utility::RollbackTo(name) => self.rollback_to(name)?,
             Utility::Release(name) => self.release(name)?,
@@ -76,42 +79,11 @@ impl SqlSession {
         Ok(Step::Done(tag))
     }
 
-    fn warn(&self, sqlstate: &str, message: &str, out: &mut Vec<u8>) {
+    pub(super) fn warn(&self, sqlstate: &str, message: &str, out: &mut Vec<u8>) {
         if self.info.settings.borrow().overridden("client_min_messages") != Some("error") {
             let code = super::failure::code(sqlstate);
             backend::notice(out, &ServerError::with_severity("WARNING", code, message));
         }
-    }
-
-    /// COMMIT and ROLLBACK; the command's name.
-    fn end_block(&mut self, commit: bool, chain: bool, out: &mut Vec<u8>) -> Result<&'static str> {
-        let characteristics = self.characteristics()?;
-        let in_block = self.failed || self.open.as_ref().is_some_and(|open| !open.implicit);
-        if !in_block {
-            if chain {
-                let what = if commit { "COMMIT AND CHAIN" } else { "ROLLBACK AND CHAIN" };
-                let message = format!("{what} can only be used in transaction blocks");
-                return Err(Failure::new("25P01", message));
-            }
-            self.warn("25P01", "there is no transaction in progress", out);
-        }
-        let commits = commit && !self.failed;
-        if commits {
-            self.commit()?;
-        } else {
-            self.rollback();
-        }
-        if chain {
-            self.begin_block(TransactionModes {
-                isolation: Some(match characteristics.isolation {
-                    engine::Isolation::ReadCommitted => IsolationLevel::ReadCommitted,
-                    engine::Isolation::RepeatableRead => IsolationLevel::RepeatableRead,
-                }),
-                read_only: Some(characteristics.read_only),
-                deferrable: None,
-            })?;
-        }
-        Ok(if commits { "COMMIT" } else { "ROLLBACK" })
     }
 
     fn set_characteristics(&mut self, modes: TransactionModes) -> Result<()> {

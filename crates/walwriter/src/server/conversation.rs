@@ -18,7 +18,10 @@ use wal::Lsn;
 use super::input::Input;
 use super::portal::{Named, OpenPortal};
 use crate::protocol::{FrontendMessage, backend, peek};
-use crate::session::{CommandTag, Gate, GateReason, Interrupt, Interrupts, Session, Step, TransactionStatus};
+use crate::session::{
+    CommandTag, Gate, GateReason, Interrupt, Interrupts, Session, SessionError, Settled, Step,
+    TransactionStatus,
+};
 
 /// How much output may wait for a slow reader before nothing more is executed for it.
 pub(super) const OUTPUT_LIMIT: usize = 256 * 1024;
@@ -50,8 +53,12 @@ pub(super) struct Conversation<S: Session> {
     pub(super) running: Option<Running<S>>,
     /// The statements of a Query that are still to be executed.
     pub(super) queue: VecDeque<S::Statement>,
-    /// Whether a Query is being executed: it ends with ReadyForQuery, whatever happens.
+    /// Whether a Query, or a Sync, is being executed: it ends with ReadyForQuery, whatever happens.
     pub(super) in_query: bool,
+    /// What the last statement of a Query has done: told once its commit is done.
+    pub(super) done: Option<CommandTag>,
+    /// The commit at its end has begun, and waits.
+    settling: bool,
     /// After an error in the extended protocol: everything is passed over until Sync.
     pub(super) skipping: bool,
     /// How much of a message whose header was read is still to come: handed on if it is CopyData for the running COPY,
@@ -100,6 +107,8 @@ impl<S: Session> Conversation<S> {
             running: None,
             queue: VecDeque::new(),
             in_query: false,
+            done: None,
+            settling: false,
             skipping: false,
             body_left: 0,
             deadline: None,
@@ -226,6 +235,7 @@ impl<S: Session> Conversation<S> {
         match &self.running {
             Some(running) if running.copy == Copying::In => self.read_message(input, out),
             Some(_) => self.run(out),
+            None if self.in_query && self.queue.is_empty() => self.settle(out),
             None if self.in_query => self.next_statement(out),
             None => self.read_message(input, out),
         }
@@ -311,12 +321,10 @@ impl<S: Session> Conversation<S> {
 
     /// Executes a step of what runs.
     fn run(&mut self, out: &mut Vec<u8>) -> Option<Progress> {
-        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            self.interrupts.raise(Interrupt::StatementTimeout);
-        }
-        if let Err(error) = self.interrupts.check() {
+        if let Err(error) = self.check_interrupts() {
             return self.report_and_go_on(out, &error);
         }
+        let committing = self.session.is_committing();
         let running = self.running.as_mut()?;
         let Some(execution) = &mut running.portal.execution else {
             // A portal that has run to its end returns no more rows.
@@ -325,6 +333,10 @@ impl<S: Session> Conversation<S> {
         match self.session.step(execution, out, &mut running.rows_left) {
             Ok(Step::Done(tag)) => {
                 running.portal.execution = None;
+                if committing {
+                    // What came meanwhile came too late.
+                    self.interrupts.forget();
+                }
                 return self.complete(tag, out);
             }
             Ok(Step::Suspended) => {
@@ -370,16 +382,48 @@ impl<S: Session> Conversation<S> {
         }
         if self.queue.is_empty() {
             // The commit comes before the client is told that the command is complete, because it may fail.
-            if let Err(error) = self.session.settle(out) {
-                return self.report_and_go_on(out, &error);
+            self.done = Some(tag);
+            return self.settle(out);
+        }
+        backend::command_complete(out, tag);
+        None
+    }
+
+    /// The end of a Query, or a Sync: commits what is not in a block, and says that it is ready for more.
+    pub(super) fn settle(&mut self, out: &mut Vec<u8>) -> Option<Progress> {
+        // What comes when everything is done but the commit is too late, unless that has to wait.
+        let interrupted = if self.settling { self.check_interrupts() } else { Ok(()) };
+        let committing = self.session.is_committing();
+        let settled = interrupted.and_then(|()| self.session.settle(out));
+        match settled {
+            Ok(Settled::Done) if committing => self.interrupts.forget(),
+            Ok(Settled::Done) => {}
+            Ok(Settled::Blocked) => {
+                self.settling = true;
+                self.start_clock();
+                return Some(Progress::Blocked(self.deadline));
             }
-            backend::command_complete(out, tag);
-            self.in_query = false;
-            self.ready(out);
-        } else {
+            Err(error) => return self.report_and_go_on(out, &error),
+        }
+        self.settling = false;
+        self.deadline = None;
+        if let Some(tag) = self.done.take() {
             backend::command_complete(out, tag);
         }
+        self.in_query = false;
+        self.ready(out);
         None
+    }
+
+    /// An error if what is being done is to be stopped.
+    fn check_interrupts(&mut self) -> Result<(), SessionError> {
+        if self.session.is_committing() {
+            return Ok(());
+        }
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            self.interrupts.raise(Interrupt::StatementTimeout);
+        }
+        self.interrupts.check()
     }
 
     fn put_back(&mut self) {
@@ -400,6 +444,7 @@ impl<S: Session> Conversation<S> {
     /// Sends an error, and takes the state to where the protocol goes on after it.
     pub(super) fn report(&mut self, out: &mut Vec<u8>, error: &ServerError) -> Progress {
         self.running = None;
+        (self.done, self.settling) = (None, false);
         self.deadline = None;
         self.queue.clear();
         if error.is_fatal() {

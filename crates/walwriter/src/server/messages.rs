@@ -47,10 +47,7 @@ impl<S: Session> Conversation<S> {
                 self.skipping = false;
                 // Whatever happens, ReadyForQuery answers a Sync.
                 self.in_query = true;
-                self.session.settle(out).inspect(|()| {
-                    self.in_query = false;
-                    self.ready(out);
-                })
+                return self.settle(out);
             }
             FrontendMessage::FunctionCall => {
                 self.in_query = true;
@@ -70,21 +67,14 @@ impl<S: Session> Conversation<S> {
         self.portals.take("");
         self.session.parse(text, &mut self.queue)?;
         if self.queue.is_empty() {
-            self.session.settle(out)?;
             backend::empty_query(out);
-            self.in_query = false;
-            self.ready(out);
         }
         Ok(())
     }
 
     /// Starts the next statement of a Query.
     pub(super) fn next_statement(&mut self, out: &mut Vec<u8>) -> Option<Progress> {
-        let Some(statement) = self.queue.pop_front() else {
-            self.in_query = false;
-            self.ready(out);
-            return None;
-        };
+        let Some(statement) = self.queue.pop_front() else { return self.settle(out) };
         match self.start(statement) {
             Ok(portal) => {
                 let description = S::describe(&portal.prepared);

@@ -2,7 +2,8 @@
 //!
 //! `one`, `rows N W` (N rows of W bytes), `commit`, `block N` (until [`Double::wake`]), `sleep` (blocked for 20 ms),
 //! `copy in`, `copy out N`, `begin`, `end`, `fail`, `param` (has one parameter and returns it), `set NAME VALUE`,
-//! `spin` (yields until interrupted), `read` (shows what is not confirmed).
+//! `spin` (yields until interrupted), `read` (shows what is not confirmed), `late` and `large` (their commit is blocked
+//! until [`Double::wake`], and while it is, can be stopped, or cannot).
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -26,6 +27,8 @@ pub(crate) struct Double {
     pub(crate) synchronous: AtomicBool,
     watchers: Mutex<Vec<Waker>>,
     pub(crate) blocked: Mutex<Vec<Waker>>,
+    /// How often [`Double::wake`] was called.
+    wakes: AtomicU64,
     pub(crate) open_sessions: AtomicUsize,
     pub(crate) copied: AtomicU64,
     /// Rows produced by `rows`, by all sessions.
@@ -40,6 +43,7 @@ impl Double {
     }
 
     pub(crate) fn wake(&self) {
+        self.wakes.fetch_add(1, Ordering::SeqCst);
         self.blocked.lock().unwrap().drain(..).for_each(Waker::wake);
     }
 }
@@ -62,6 +66,8 @@ impl Database for Shared {
             status: TransactionStatus::Idle,
             gate: None,
             changed: Vec::new(),
+            settling: None,
+            large: false,
         })
     }
 
@@ -91,6 +97,9 @@ pub(crate) struct DoubleSession {
     status: TransactionStatus,
     gate: Option<Gate>,
     changed: Vec<(String, String)>,
+    /// The commit waits for more wakes than these.
+    settling: Option<u64>,
+    large: bool,
 }
 
 impl Drop for DoubleSession {
@@ -212,6 +221,10 @@ impl Session for DoubleSession {
                     return Ok(Step::Blocked { until: Some(until) });
                 }
             }
+            "late" | "large" => {
+                self.large = run.words[0] == "large";
+                self.settling = Some(self.database.wakes.load(Ordering::SeqCst));
+            }
             "spin" => return Ok(Step::Yield),
             "begin" => self.status = TransactionStatus::InBlock,
             "end" => self.status = TransactionStatus::Idle,
@@ -249,12 +262,21 @@ impl Session for DoubleSession {
         Ok(())
     }
 
-    fn settle(&mut self, _out: &mut Vec<u8>) -> Result<(), SessionError> {
-        Ok(())
+    fn settle(&mut self, _out: &mut Vec<u8>) -> Result<Settled, SessionError> {
+        if self.settling == Some(self.database.wakes.load(Ordering::SeqCst)) {
+            self.database.blocked.lock().unwrap().push(self.opening.waker.clone());
+            return Ok(Settled::Blocked);
+        }
+        self.settling = None;
+        Ok(Settled::Done)
+    }
+
+    fn is_committing(&self) -> bool {
+        self.large && self.settling.is_some()
     }
 
     fn fail(&mut self) {
-        self.gate = None;
+        (self.gate, self.settling) = (None, None);
         if self.status == TransactionStatus::InBlock {
             self.status = TransactionStatus::Failed;
         }

@@ -149,11 +149,17 @@ pub trait Session: Send + 'static {
     /// A stream that ends in the middle of something.
     fn copy_done(&mut self, portal: &mut Self::Portal) -> Result<(), SessionError>;
 
-    /// Commits the implicit transaction, if one is open; nothing inside of a block.
+    /// Commits the implicit transaction, if one is open; nothing inside of a block. [`Settled::Blocked`]: the commit waits,
+    /// or takes long; to be called again when the session's waker is woken.
     ///
     /// # Errors
     /// Those of commit; the transaction is rolled back then.
-    fn settle(&mut self, out: &mut Vec<u8>) -> Result<(), SessionError>;
+    fn settle(&mut self, out: &mut Vec<u8>) -> Result<Settled, SessionError>;
+
+    /// Whether a commit is under way that can no longer be stopped: interrupts wait until it is over.
+    fn is_committing(&self) -> bool {
+        false
+    }
 
     /// An error was sent: rolls back the implicit transaction, or marks the block as failed. A gate for what was read
     /// is gone with it.
@@ -203,6 +209,15 @@ pub enum Step {
     CopyIn(CopyFormat),
     /// A COPY that will produce data: once at its beginning, to be called again at once.
     CopyOut(CopyFormat),
+}
+
+/// How far [`Session::settle`] has got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// No implicit transaction is open.
+    Done,
+    /// Something has to happen first, and wakes the session's waker.
+    Blocked,
 }
 
 /// What CopyInResponse and CopyOutResponse say.

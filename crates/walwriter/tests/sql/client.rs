@@ -1,7 +1,7 @@
 //! A client without a network: drives a session as the server does, and reads the messages it appends.
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
@@ -13,7 +13,8 @@ use tempfile::TempDir;
 use walwriter::exec::{Executor, Failure, Host, SqlSession};
 use walwriter::protocol::{Arguments, FrontendMessage};
 use walwriter::session::{
-    CommandTag, Database, Interrupts, Opening, ResultFormats, Session, SessionError, Step, TransactionStatus,
+    CommandTag, Database, Interrupts, Opening, ResultFormats, Session, SessionError, Settled, Step,
+    TransactionStatus,
 };
 
 /// A server without a network.
@@ -24,6 +25,7 @@ pub(crate) struct Server {
 
 struct PlainHost {
     engine: Arc<Engine>,
+    temporary_files: PathBuf,
     started: SystemTime,
 }
 
@@ -32,30 +34,39 @@ impl Host for PlainHost {
         self.started
     }
 
+    fn temporary_files(&self) -> Option<PathBuf> {
+        Some(self.temporary_files.clone())
+    }
+
     fn checkpoint(&self) -> Result<(), Failure> {
         Ok(self.engine.checkpoint(engine::checkpoint::Cause::Immediate)?)
     }
 }
 
-fn open(path: &Path) -> Executor {
-    let engine = Engine::open(Arc::new(OsDisk::new()), path, EngineOptions::default()).unwrap();
-    let host = PlainHost { engine: Arc::clone(&engine), started: SystemTime::now() };
+fn open(path: &Path, options: EngineOptions) -> Executor {
+    let engine = Engine::open(Arc::new(OsDisk::new()), path, options).unwrap();
+    let temporary_files = path.join("base/pgsql_tmp");
+    let host = PlainHost { engine: Arc::clone(&engine), temporary_files, started: SystemTime::now() };
     Executor::new(engine, Arc::new(host))
 }
 
 impl Server {
     pub(crate) fn start() -> Self {
+        Self::start_with(EngineOptions::default())
+    }
+
+    pub(crate) fn start_with(options: EngineOptions) -> Self {
         let directory = TempDir::new().unwrap();
         let disk: Arc<dyn disk::Disk> = Arc::new(OsDisk::new());
         Engine::init(&disk, &directory.path().join("data"), &InitOptions::default()).unwrap();
-        Self { executor: open(&directory.path().join("data")), directory }
+        Self { executor: open(&directory.path().join("data"), options), directory }
     }
 
     /// The same directory, opened anew after the process has died.
     pub(crate) fn restart(self) -> Self {
         let Self { executor, directory } = self;
         drop(executor);
-        Self { executor: open(&directory.path().join("data")), directory }
+        Self { executor: open(&directory.path().join("data"), EngineOptions::default()), directory }
     }
 
     pub(crate) fn connect(&self) -> Client<'_> {
@@ -169,7 +180,10 @@ impl Client<'_> {
 
     /// Ends the implicit transaction, and reads what has been appended once the gate is open.
     pub(crate) fn settle(&mut self, reply: &mut Reply) -> Result<(), SessionError> {
-        self.session.settle(&mut self.out)?;
+        let end = Instant::now() + Duration::from_secs(60);
+        while self.session.settle(&mut self.out)? == Settled::Blocked {
+            self.await_wake(None, end);
+        }
         self.pass_gate();
         read_messages(&std::mem::take(&mut self.out), reply);
         Ok(())
@@ -186,6 +200,15 @@ impl Client<'_> {
         }
     }
 
+    /// Waits until the session is woken, or until then, but no longer than to `end`.
+    fn await_wake(&self, until: Option<Instant>, end: Instant) {
+        while !self.woken.0.swap(false, Ordering::SeqCst) && until.is_none_or(|until| Instant::now() < until)
+        {
+            assert!(Instant::now() < end, "nobody wakes the session");
+            std::thread::yield_now();
+        }
+    }
+
     /// Executes a portal to its end, or until it has produced as many rows as it may (`None`).
     pub(crate) fn run(
         &mut self,
@@ -194,19 +217,11 @@ impl Client<'_> {
     ) -> Result<Option<CommandTag>, SessionError> {
         let end = Instant::now() + Duration::from_secs(20);
         loop {
-            self.woken.0.store(false, Ordering::SeqCst);
             match self.session.step(portal, &mut self.out, &mut rows)? {
                 Step::Done(tag) => return Ok(Some(tag)),
                 Step::Suspended => return Ok(None),
                 Step::Yield | Step::CopyOut(_) => self.pass_gate(),
-                Step::Blocked { until } => {
-                    while !self.woken.0.load(Ordering::SeqCst)
-                        && until.is_none_or(|until| Instant::now() < until)
-                    {
-                        assert!(Instant::now() < end, "nobody wakes the session");
-                        std::thread::yield_now();
-                    }
-                }
+                Step::Blocked { until } => self.await_wake(until, end),
                 Step::CopyIn(_) => {
                     let data = std::mem::take(&mut self.copying);
                     if data.is_empty() {

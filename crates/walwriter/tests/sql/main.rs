@@ -6,6 +6,7 @@ mod blocks;
 mod client;
 mod concurrency;
 mod copy;
+mod memory;
 mod pgbench;
 mod select;
 mod settings;

@@ -190,6 +190,39 @@ fn what_waits_for_a_lock_holds_nobody_up_and_can_be_cancelled() {
     assert_eq!(other.query("sleep"), "CZI");
 }
 
+#[test]
+fn a_commit_that_waits_holds_nobody_up_and_can_be_cancelled_until_it_has_begun() {
+    let server = start_with(ServerOptions { workers: 1, ..options() });
+    let (mut committing, mut other) = (server.connect(), server.connect());
+    let blocked = || !server.database.blocked.lock().unwrap().is_empty();
+    for sync in [false, true] {
+        let message = |text: &str| match sync {
+            false => query(text),
+            true => [parse("", text), bind("", "", &[]), execute("", 0), bare(b'S')].concat(),
+        };
+        let prefix = if sync { "12" } else { "" };
+        for text in ["late", "large"] {
+            committing.send(&message(text));
+            eventually(blocked);
+            assert_eq!(other.query("one"), "TDCZI");
+            server.database.wake();
+            assert_eq!(committing.tags(), format!("{prefix}CZI"));
+        }
+        committing.send(&message("late"));
+        eventually(blocked);
+        cancel(&server, &committing);
+        let failed = if sync { "12CE(57014)ZI" } else { "E(57014)ZI" };
+        assert_eq!(committing.tags(), failed);
+        server.database.blocked.lock().unwrap().clear();
+        committing.send(&message("large"));
+        eventually(blocked);
+        cancel(&server, &committing);
+        server.database.wake();
+        assert_eq!(committing.tags(), format!("{prefix}CZI"));
+        assert_eq!(committing.query("one"), "TDCZI", "the request came too late, and is forgotten");
+    }
+}
+
 fn cancel(server: &Running, whom: &Client) {
     let mut client = Client::raw(server.port);
     send_cancel(&mut client, whom);
