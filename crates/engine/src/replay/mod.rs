@@ -30,6 +30,8 @@ use batch::Batch;
 pub(crate) use log_reader::{LogReader, LogSource, Progress, describe};
 pub(crate) use recovery::recover;
 use transaction_end::TransactionFields;
+#[cfg(test)]
+pub(crate) use unfinished::MEMORY as MOST_IN_MEMORY;
 use unfinished::UnfinishedRun;
 
 const COMMIT: u8 = 0x00;

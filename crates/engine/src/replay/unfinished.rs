@@ -4,7 +4,7 @@ use wal::Lsn;
 use wal::record::Xid;
 
 /// Records kept in memory up to here, in bytes; those of a longer run are read again from the log once it has committed.
-const MEMORY: usize = 32 << 20;
+pub(crate) const MEMORY: usize = 32 << 20;
 
 /// A run under way.
 #[derive(Debug, Default)]
@@ -38,8 +38,7 @@ impl UnfinishedRun {
         }
         if self.too_long || self.bytes.len() + record.len() > MEMORY {
             self.too_long = true;
-            self.bytes.clear();
-            self.ends.clear();
+            (self.bytes, self.ends) = (Vec::new(), Vec::new());
             return;
         }
         self.bytes.extend_from_slice(record);

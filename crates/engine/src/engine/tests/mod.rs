@@ -3,6 +3,7 @@
 mod admission;
 mod crash;
 mod lifecycle;
+mod long_runs;
 mod model;
 mod orders;
 mod replay;

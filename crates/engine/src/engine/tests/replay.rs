@@ -5,7 +5,7 @@ use crate::PageId;
 use crate::page::Page;
 
 /// All pages of all trees, as they are in the files.
-fn files(disk: &SimDisk, dir: &Path) -> BTreeMap<(TreeId, u32), Vec<u8>> {
+pub(super) fn files(disk: &SimDisk, dir: &Path) -> BTreeMap<(TreeId, u32), Vec<u8>> {
     let files = RelationFiles::new(Arc::new(disk.clone()), dir);
     let mut pages = BTreeMap::new();
     for tree in files.trees().unwrap() {
@@ -19,7 +19,7 @@ fn files(disk: &SimDisk, dir: &Path) -> BTreeMap<(TreeId, u32), Vec<u8>> {
     pages
 }
 
-fn write_all(pool: &BufferPool) {
+pub(super) fn write_all(pool: &BufferPool) {
     for page in pool.begin_checkpoint() {
         pool.write_back(page).unwrap();
     }
