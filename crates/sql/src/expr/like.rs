@@ -31,6 +31,9 @@ pub(super) fn matches(text: &str, pattern: &str, escape: Option<char>) -> Result
         match (tokens.get(token), next) {
             (Some(Token::Any), _) => {
                 token += 1;
+                if token == tokens.len() {
+                    return Ok(true);
+                }
                 retry = Some((at, token));
                 continue;
             }
