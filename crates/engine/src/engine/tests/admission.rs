@@ -89,9 +89,23 @@ fn shutting_down_waits_for_a_large_commit_that_nobody_waits_for_any_more() {
     let disk = lifecycle::init();
     let engine = lifecycle::start(&disk);
     let transaction = write(&engine, (0..40).map(|number| (number, 50_000)));
-    drop(engine.commit_aside(Waker::noop().clone(), move || transaction.commit()).unwrap());
-    engine.shutdown().unwrap();
+    let (go, gone) = mpsc::channel::<()>();
+    let commit = move || {
+        gone.recv().unwrap();
+        transaction.commit()
+    };
+    drop(engine.commit_aside(Waker::noop().clone(), commit).unwrap());
+    let (ends, ended) = mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            engine.shutdown().unwrap();
+            ends.send(()).unwrap();
+        });
+        assert!(ended.recv_timeout(Duration::from_millis(50)).is_err(), "it did not wait");
+        go.send(()).unwrap();
+    });
     drop(engine);
+    assert_eq!(lifecycle::state(&disk), crate::control::ClusterState::ShutDown);
     assert_eq!(rows_now(&lifecycle::start(&disk), CATALOG).len(), 40);
 }
 

@@ -28,7 +28,7 @@ pub(super) fn follow(disk: &SimDisk) -> Arc<Standby> {
     Standby::open(Arc::new(disk.clone()), Path::new(DIR), options()).unwrap()
 }
 
-fn state(disk: &SimDisk) -> ClusterState {
+pub(super) fn state(disk: &SimDisk) -> ClusterState {
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     ControlStore::open(&shared, Path::new(DIR)).unwrap().get().state
 }

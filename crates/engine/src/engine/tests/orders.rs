@@ -14,6 +14,9 @@ use crate::effort::cases;
 const POOL: usize = 16;
 const ENTRIES: usize = 250;
 
+/// Disks looked at after each crash.
+const STATES: usize = 5;
+
 /// Length and hash of each value.
 type Model = BTreeMap<Vec<u8>, (usize, u64)>;
 
@@ -132,8 +135,9 @@ impl Life {
         self.write(writes);
     }
 
-    /// Gives every third entry another value.
+    /// Gives every third entry another value, on pages that no WAL since the checkpoint knows of.
     fn update(&mut self, order: Order) {
+        self.engine.checkpoint(Cause::Immediate).unwrap();
         let keys: Vec<_> = self.model().keys().cloned().collect();
         let numbers = self.ordered(keys.len(), order).into_iter().filter(|number| number % 3 == 0);
         let writes = numbers.collect::<Vec<_>>().into_iter();
@@ -142,13 +146,28 @@ impl Life {
     }
 
     fn empty(&mut self, order: Order) {
+        self.engine.checkpoint(Cause::Immediate).unwrap();
         let keys: Vec<_> = self.model().keys().cloned().collect();
         let numbers = self.ordered(keys.len(), order);
         self.write(numbers.into_iter().map(|number| (keys[number].clone(), None)).collect());
     }
 
-    /// The power fails at some moment since the last crash, and it goes on with what is left.
+    /// The power fails at some moment since the last crash. Of several disks that it may leave, it goes on with the last.
     fn crash(&mut self) {
+        let mut left = None;
+        for _ in 0..STATES {
+            left = Some(self.recover_one());
+        }
+        let (disk, engine, found) = left.unwrap();
+        // What it has recovered was on the disk: a crash of the recovery must not lose it.
+        self.flushed = vec![(0, 0)];
+        (self.disk, self.engine, self.history) = (disk, engine, vec![found]);
+        self.crashes += 1;
+        self.check();
+    }
+
+    /// One of those disks, and what is found on it.
+    fn recover_one(&mut self) -> (SimDisk, Arc<Engine>, Model) {
         let (from, to) = (self.flushed[0].0, self.disk.operations());
         // Late moments mostly, so that it gets on.
         let moment = to - self.random.below(to - from + 1) / (1 + self.random.below(8));
@@ -158,21 +177,19 @@ impl Life {
         let states = self.disk.count_crash_states(moment, choices);
         let chosen = self.random.below(states);
         let state = self.disk.crash_states(moment, choices).nth(chosen).unwrap();
+        let what = || {
+            let log = self.disk.log_text();
+            format!("not {at_least}, after {moment} operations, state {chosen} of {states}\n{log}")
+        };
         let engine = Engine::open(Arc::new(state.clone()), Path::new(lifecycle::DIR), options()).unwrap();
+        BTree::new(CATALOG)
+            .check(&latest_view(engine.pool()))
+            .unwrap_or_else(|error| panic!("{error}: {}", what()));
         let found: Model =
             rows_now(&engine, CATALOG).iter().map(|(key, value)| (key.clone(), summary(value))).collect();
         let at = self.history.iter().rposition(|model| *model == found);
-        assert!(
-            at.is_some_and(|at| at >= at_least),
-            "{at:?}, not {at_least}, after {moment} operations, state {chosen} of {states}\n{}",
-            self.disk.log_text()
-        );
-        // What it has recovered was on the disk: a crash of the recovery must not lose it.
-        self.flushed = vec![(0, 0)];
-        (self.disk, self.engine) = (state, engine);
-        self.history = vec![found];
-        self.crashes += 1;
-        self.check();
+        assert!(at.is_some_and(|at| at >= at_least), "{at:?}: {}", what());
+        (state, engine, found)
     }
 
     /// Everything durable and sound; returns the tree's pages.
