@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use wal::Lsn;
 use wal::payload::RecordTime;
 use wal::record::ImageCompression;
 
@@ -37,6 +38,9 @@ pub struct EngineOptions {
     pub log_checkpoints: bool,
     /// Whether positions are published in the log's directory for other processes. Not on a simulated disk.
     pub publish_status: bool,
+    /// Up to where a leader's log is known to be confirmed, whatever the embedder demands for that. If recovery finds more,
+    /// [`crate::Engine::confirmed`] stays at 0/0 until the embedder confirms all of it.
+    pub known_confirmed: Lsn,
     /// Tells the time that commit records carry.
     pub clock: fn() -> RecordTime,
 }
@@ -58,6 +62,7 @@ impl Default for EngineOptions {
             wal_writer_delay: Duration::from_millis(200),
             log_checkpoints: true,
             publish_status: true,
+            known_confirmed: Lsn::MAX,
             clock: system_clock,
         }
     }

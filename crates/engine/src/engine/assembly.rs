@@ -31,8 +31,10 @@ pub(crate) struct Parts {
 impl Engine {
     /// An engine whose first snapshot is at `applied`.
     pub(crate) fn assemble(parts: Parts) -> Arc<Self> {
-        let visibility = Arc::new(Visibility::new(parts.applied, Arc::clone(&parts.pool)));
-        let durability = Arc::new(Durability::new(Arc::clone(&visibility)));
+        // A standby shows what it replays; whether that is confirmed is its leader's concern.
+        let confirmed = parts.read_only || parts.applied <= parts.options.known_confirmed;
+        let visibility = Arc::new(Visibility::new(parts.applied, confirmed, Arc::clone(&parts.pool)));
+        let durability = Arc::new(Durability::new(Arc::clone(&visibility), confirmed));
         let admission = Arc::new(Admission::default());
         let (pool, admits) = (Arc::downgrade(&parts.pool), Arc::clone(&admission));
         visibility.observe(Box::new(move |_| {

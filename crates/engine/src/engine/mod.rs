@@ -130,8 +130,16 @@ impl Engine {
     }
 
     /// The end of the last commit that new snapshots see: applied, flushed, and as durable as the durability rule demands.
+    /// 0/0 while [`Engine::unconfirmed_recovery`] is something.
     pub fn confirmed(&self) -> Lsn {
         self.visibility.confirmed()
+    }
+
+    /// The end of what was recovered at the start, while nobody has confirmed it: snapshots are at least there, since
+    /// there are no older pages, and who shows what they see waits until [`Engine::confirmed`] has reached it. `None` once
+    /// it has, and from the beginning if recovery ended within [`EngineOptions::known_confirmed`].
+    pub fn unconfirmed_recovery(&self) -> Option<Lsn> {
+        self.visibility.unconfirmed_recovery()
     }
 
     /// Every commit up to `lsn` meets the durability rule. Never moves backwards; may run ahead of what is applied.

@@ -11,8 +11,11 @@ use crate::snapshot::Snapshots;
 /// Moves the default snapshot: to where every commit is both applied to the pages and confirmed to be durable.
 ///
 /// `snapshots.current() <= min(applied, durable)`, and equal to it when nobody is inside a call. Each of the three only
-/// moves forward.
+/// moves forward. The one exception is what a leader recovers without knowing whether it was ever confirmed: there are
+/// no older pages than those, so snapshots begin there, but nothing counts as confirmed before all of that is.
 pub(crate) struct Visibility {
+    /// Below this nothing is confirmed; 0/0 if all that was recovered is.
+    recovered: Lsn,
     /// The end of the last run whose pages are published. Moved by the one writer, or by replay.
     applied: AtomicU64,
     /// Up to where the durability rule holds. Moved by whoever learns of it; may run ahead of `applied`.
@@ -25,11 +28,17 @@ pub(crate) struct Visibility {
 type Observer = Box<dyn Fn(Lsn) + Send + Sync>;
 
 impl Visibility {
-    /// Everything up to `start` is applied and confirmed.
-    pub(crate) fn new(start: Lsn, pool: Arc<BufferPool>) -> Self {
-        let position = || AtomicU64::new(start.as_u64());
+    /// Everything up to `start` is applied, and confirmed if `confirmed` says so.
+    pub(crate) fn new(start: Lsn, confirmed: bool, pool: Arc<BufferPool>) -> Self {
         pool.snapshots().advance(start);
-        Self { applied: position(), durable: position(), pool, observers: RwLock::default() }
+        let (recovered, durable) = if confirmed { (Lsn::INVALID, start) } else { (start, Lsn::INVALID) };
+        Self {
+            recovered,
+            applied: AtomicU64::new(start.as_u64()),
+            durable: AtomicU64::new(durable.as_u64()),
+            pool,
+            observers: RwLock::default(),
+        }
     }
 
     /// The snapshots that readers take.
@@ -51,13 +60,23 @@ impl Visibility {
 
     /// The durability rule holds up to `lsn`.
     pub(crate) fn confirm(&self, lsn: Lsn) {
-        self.durable.fetch_max(lsn.as_u64(), Ordering::SeqCst);
+        let before = Lsn::new(self.durable.fetch_max(lsn.as_u64(), Ordering::SeqCst));
+        if before < self.recovered && lsn >= self.recovered {
+            // The snapshot may stay where it is, and counts from now on.
+            self.tell(self.snapshots().current());
+        }
         self.advance();
     }
 
-    /// The LSN at which new readers read: the last confirmed commit's end.
+    /// The LSN at which new readers read: the last confirmed commit's end. 0/0 while what was recovered is not confirmed.
     pub(crate) fn confirmed(&self) -> Lsn {
-        self.snapshots().current()
+        if self.unconfirmed_recovery().is_some() { Lsn::INVALID } else { self.snapshots().current() }
+    }
+
+    /// The end of what was recovered, as long as it is not confirmed.
+    pub(crate) fn unconfirmed_recovery(&self) -> Option<Lsn> {
+        (self.recovered.is_valid() && self.durable.load(Ordering::SeqCst) < self.recovered.as_u64())
+            .then_some(self.recovered)
     }
 
     /// Has `observer` called after each move of what readers see, on whatever thread moved it.
@@ -71,9 +90,13 @@ impl Visibility {
         let visible = Lsn::new(durable.min(self.applied.load(Ordering::SeqCst)));
         if visible > self.snapshots().current() {
             self.snapshots().advance(visible);
-            for observer in self.observers.read().unwrap_or_else(PoisonError::into_inner).iter() {
-                observer(visible);
-            }
+            self.tell(visible);
+        }
+    }
+
+    fn tell(&self, visible: Lsn) {
+        for observer in self.observers.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            observer(visible);
         }
     }
 }

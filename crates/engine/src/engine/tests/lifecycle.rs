@@ -182,3 +182,39 @@ fn a_standby_follows_its_leader_to_a_new_timeline() {
     assert_eq!(keys(third.engine()), ["a", "b"]);
     assert_eq!(third.timeline(), TimelineId::new(2));
 }
+
+#[test]
+fn what_was_recovered_is_not_confirmed_before_the_embedder_says_so() {
+    let disk = init();
+    let engine = start(&disk);
+    let commit = put(&engine, &[("a", "1")]);
+    flush(&engine);
+    let crashed = duplicate(&disk);
+    let open = |disk: &SimDisk, known_confirmed| {
+        let options = EngineOptions { known_confirmed, ..options() };
+        Engine::open(Arc::new(disk.clone()), Path::new(DIR), options).unwrap()
+    };
+    let engine = open(&crashed, Lsn::INVALID);
+    let recovered = engine.unconfirmed_recovery().unwrap();
+    assert!(recovered >= commit.lsn);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell = Arc::clone(&told);
+    engine.watch_confirmed(move |lsn| tell.lock().unwrap().push(lsn));
+    put(&engine, &[("b", "1")]);
+    flush(&engine);
+    assert_eq!(engine.confirmed(), Lsn::INVALID, "a flush does not know who else must have it");
+    assert_eq!(keys(&engine), ["a"]);
+    engine.confirm(Lsn::new(recovered.as_u64() - 1));
+    assert_eq!((engine.confirmed(), told.lock().unwrap().len()), (Lsn::INVALID, 0));
+    engine.confirm(recovered);
+    assert_eq!((engine.confirmed(), engine.unconfirmed_recovery()), (recovered, None));
+    assert_eq!(*told.lock().unwrap(), [recovered], "who waits is woken, though no snapshot has moved");
+    engine.confirm(engine.applied());
+    assert_eq!(keys(&engine), ["a", "b"]);
+    let end = engine.log().flushed();
+    engine.shutdown().unwrap();
+    let end = engine.log().flushed().max(end);
+    drop(engine);
+    let engine = open(&crashed, end);
+    assert_eq!((engine.confirmed(), engine.unconfirmed_recovery()), (engine.applied(), None));
+}
