@@ -41,13 +41,14 @@ impl BufferPool {
             oldest: self.snapshots.oldest(),
             needed: None,
         };
-        let mut count = 0;
+        let (mut count, mut newest) = (0, Lsn::INVALID);
         for (id, page) in pages {
+            newest = newest.max(page.lsn());
             publishing.publish_one(id, page);
             count += 1;
         }
         let oldest = publishing.oldest;
-        self.trim_after_publish(&mut superseded, oldest, count);
+        self.trim_after_publish(&mut superseded, oldest, count, newest);
     }
 }
 

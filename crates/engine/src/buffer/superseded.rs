@@ -73,12 +73,19 @@ impl BufferPool {
         self.superseded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// After `published` pages: works off some of the queue and bounds the memory that versions take.
-    pub(super) fn trim_after_publish(&self, superseded: &mut Superseded, oldest: Lsn, published: usize) {
+    /// After `published` pages, the last commit of which ended at `newest`: works off some of the queue and bounds the memory
+    /// that versions take.
+    pub(super) fn trim_after_publish(
+        &self,
+        superseded: &mut Superseded,
+        oldest: Lsn,
+        published: usize,
+        newest: Lsn,
+    ) {
         self.work_off(superseded, oldest, WORK_OFF * published);
         let versions = self.versions.load(Ordering::Relaxed);
         if versions > superseded.limit {
-            self.bound_versions(superseded);
+            self.bound_versions(superseded, newest);
             self.note_crowding(superseded);
         }
         if superseded.queue.len() > 4 * versions + SLACK {
@@ -95,7 +102,7 @@ impl BufferPool {
     /// The current snapshot has moved: gives up what that has made superfluous. True if the pool is not crowded any more.
     pub(crate) fn relieve(&self) -> bool {
         let mut superseded = self.lock_superseded();
-        self.bound_versions(&mut superseded);
+        self.bound_versions(&mut superseded, Lsn::INVALID);
         self.note_crowding(&superseded);
         !self.is_crowded()
     }
@@ -122,9 +129,9 @@ impl BufferPool {
         done
     }
 
-    /// Brings the number of versions below its limit, with some room: gives up what nobody needs, then cancels snapshots,
-    /// the oldest first. What the current snapshot needs stays.
-    fn bound_versions(&self, superseded: &mut Superseded) {
+    /// Brings the number of versions below its limit, with some room: gives up what nobody needs, then what might have been
+    /// needed between now and `newest`, then cancels snapshots, the oldest first. What the current snapshot needs stays.
+    fn bound_versions(&self, superseded: &mut Superseded, newest: Lsn) {
         let target = superseded.limit - superseded.limit / 8;
         let versions = || self.versions.load(Ordering::Relaxed);
         self.work_off(superseded, self.snapshots.oldest(), usize::MAX);
@@ -138,6 +145,13 @@ impl BufferPool {
             return;
         }
         self.sweep(superseded, Some(&self.snapshots.needed()));
+        if versions() > target {
+            self.snapshots.mark(newest);
+            self.sweep(superseded, Some(&self.snapshots.needed()));
+        }
+        if versions() > target && self.snapshots.thin_marks() {
+            self.sweep(superseded, Some(&self.snapshots.needed()));
+        }
         while versions() > target {
             let Some(cancelled) = self.snapshots.cancel_oldest() else { break };
             self.cancelled.fetch_add(1, Ordering::Relaxed);

@@ -201,19 +201,30 @@ fn a_cancelled_snapshot_is_too_old_even_where_the_tree_is_gone() {
 }
 
 #[test]
-fn what_the_current_snapshot_needs_stays_beyond_the_bound() {
+fn what_the_current_snapshot_needs_stays_beyond_the_bound_however_far_it_lags() {
     let bench = pool(256, 10);
     bench.commit(10, 0..50);
-    for lsn in 11..20 {
+    let own = |lsn| bench.pool.snapshots().register_at_least(Lsn::new(lsn));
+    let mut ahead = None;
+    for lsn in 11..500 {
         bench.publish(lsn, 0..50);
+        if lsn == 100 {
+            ahead = Some(own(lsn));
+        }
+        assert_eq!(bench.at(7, &own(lsn)).unwrap(), lsn, "who committed it sees it");
+        assert!(bench.pool.stats().versions <= 600, "{:?}", bench.pool.stats());
     }
     let current = bench.pool.snapshots().register_current();
     assert!((0..50).all(|block| bench.at(block, &current).unwrap() == 10));
-    bench.pool.snapshots().advance(Lsn::new(15));
+    let ahead = ahead.unwrap();
+    assert!((0..50).all(|block| bench.at(block, &ahead).unwrap() == 100));
+    bench.pool.snapshots().advance(Lsn::new(300));
     let later = bench.pool.snapshots().register_current();
-    assert!((0..50).all(|block| bench.at(block, &later).unwrap() == 15));
-    drop((current, later));
-    bench.pool.snapshots().advance(Lsn::new(19));
+    assert!((11..=300).contains(&later.lsn().as_u64()));
+    assert!((0..50).all(|block| bench.at(block, &later).unwrap() == later.lsn().as_u64()));
+    drop((current, ahead, later));
+    bench.pool.snapshots().advance(Lsn::new(499));
+    assert_eq!(bench.pool.snapshots().current(), Lsn::new(499));
     bench.pool.trim();
     assert_eq!(bench.pool.stats().versions, 0);
 }

@@ -10,8 +10,8 @@ use crate::snapshot::Snapshots;
 
 /// Moves the default snapshot: to where every commit is both applied to the pages and confirmed to be durable.
 ///
-/// `snapshots.current() <= min(applied, durable)`, and equal to it when nobody is inside a call. Each of the three only
-/// moves forward. The one exception is what a leader recovers without knowing whether it was ever confirmed: there are
+/// `snapshots.current() <= min(applied, durable)`, and equal to it when nobody is inside a call, unless memory for old
+/// versions has run out (see [`Snapshots::mark`]). Each of the three only moves forward. The one exception is what a leader recovers without knowing whether it was ever confirmed: there are
 /// no older pages than those, so snapshots begin there, but nothing counts as confirmed before all of that is.
 pub(crate) struct Visibility {
     /// Below this nothing is confirmed; 0/0 if all that was recovered is.
@@ -89,8 +89,12 @@ impl Visibility {
         let durable = self.durable.load(Ordering::SeqCst);
         let visible = Lsn::new(durable.min(self.applied.load(Ordering::SeqCst)));
         if visible > self.snapshots().current() {
+            let before = self.snapshots().current();
             self.snapshots().advance(visible);
-            self.tell(visible);
+            let current = self.snapshots().current();
+            if current > before {
+                self.tell(current);
+            }
         }
     }
 

@@ -112,5 +112,66 @@ fn what_is_not_needed_is_never_registered_afterwards() {
             trimmed.store(snapshots.oldest().as_u64(), Ordering::SeqCst);
         }
     });
-    assert_eq!(snapshots.needed(), Needed { lsns: vec![snapshots.current()] });
+    let current = snapshots.current();
+    assert_eq!(snapshots.needed(), Needed { lsns: vec![current], current, open_from: current });
+}
+
+#[test]
+fn who_has_seen_more_reads_ahead_of_the_current_lsn_and_is_a_reader_like_others_once_it_has_passed() {
+    let snapshots = Snapshots::new(lsn(10));
+    let ahead = snapshots.register_at_least(lsn(20));
+    let further = snapshots.register_at_least(lsn(40));
+    assert_eq!(
+        (ahead.lsn(), snapshots.register_current().lsn(), snapshots.oldest()),
+        (lsn(20), lsn(10), lsn(10))
+    );
+    assert_eq!(snapshots.register_at_least(lsn(20)).lsn(), lsn(20));
+    snapshots.advance(lsn(30));
+    assert_eq!((snapshots.current(), snapshots.oldest()), (lsn(30), lsn(20)), "it still needs its versions");
+    assert_eq!(snapshots.register_at_least(lsn(20)).lsn(), lsn(30), "the current one has that too");
+    assert_eq!(snapshots.register(lsn(20)).map(|guard| guard.lsn()), Some(lsn(20)));
+    assert!(snapshots.needed().needs(lsn(15), lsn(21)));
+    drop(ahead);
+    assert_eq!(snapshots.oldest(), lsn(30));
+    snapshots.advance(lsn(40));
+    assert_eq!((snapshots.current(), further.lsn()), (lsn(40), lsn(40)));
+    snapshots.advance(lsn(50));
+    assert_eq!(snapshots.oldest(), lsn(40));
+    assert!(!further.is_cancelled());
+}
+
+#[test]
+fn between_marks_nothing_is_needed_but_what_is_read_and_the_current_lsn_goes_from_mark_to_mark() {
+    let snapshots = Snapshots::new(lsn(10));
+    let ahead = snapshots.register_at_least(lsn(15));
+    for mark in [20, 30] {
+        snapshots.mark(lsn(mark));
+    }
+    snapshots.mark(lsn(25));
+    let needed = snapshots.needed();
+    assert!(needed.needs(lsn(8), lsn(11)) && needed.needs(lsn(12), lsn(16)), "current, ahead");
+    assert!(needed.needs(lsn(16), lsn(21)) && needed.needs(lsn(21), lsn(31)), "marks");
+    assert!(!needed.needs(lsn(11), lsn(14)) && !needed.needs(lsn(21), lsn(29)));
+    assert!(needed.needs(lsn(31), lsn(32)), "any boundary after the last mark");
+    assert_eq!(snapshots.register_at_least(lsn(12)).lsn(), lsn(20), "versions for 12 may be gone");
+    assert_eq!(snapshots.register_at_least(lsn(15)).lsn(), lsn(15), "but not those of a reader");
+    for (to, current) in [(19, 10), (29, 20), (30, 30), (33, 33)] {
+        snapshots.advance(lsn(to));
+        assert_eq!(snapshots.current(), lsn(current));
+    }
+    assert_eq!(ahead.lsn(), snapshots.oldest());
+}
+
+#[test]
+fn marks_are_few_and_the_first_stays() {
+    let snapshots = Snapshots::new(lsn(10));
+    for mark in 2..1000 {
+        snapshots.mark(lsn(mark * 10));
+    }
+    assert!(snapshots.needed().lsns.len() <= 2 + MOST_MARKS);
+    assert!(snapshots.thin_marks() && !snapshots.thin_marks());
+    snapshots.advance(lsn(20));
+    assert_eq!(snapshots.current(), lsn(20));
+    snapshots.advance(lsn(9990));
+    assert_eq!(snapshots.current(), lsn(9990));
 }

@@ -59,6 +59,8 @@ pub struct Transaction {
     engine: Arc<Engine>,
     isolation: Isolation,
     read_only: bool,
+    /// Snapshots are not taken before this, confirmed or not. Moved by [`Transaction::see_at_least`].
+    seen: Lsn,
     /// Taken by the first read after [`Transaction::begin_statement`].
     snapshot: OnceCell<SnapshotGuard>,
     writes: WriteSet,
@@ -81,6 +83,7 @@ impl Transaction {
             engine,
             isolation,
             read_only,
+            seen: Lsn::INVALID,
             snapshot: OnceCell::new(),
             writes,
             locks,
@@ -113,13 +116,19 @@ impl Transaction {
         }
     }
 
+    /// Snapshots taken from now on have every commit up to `lsn`, whether it is confirmed or not: for who was told of it. A
+    /// [`Commit`]'s LSN, or [`Engine::applied`].
+    pub fn see_at_least(&mut self, lsn: Lsn) {
+        self.seen = self.seen.max(lsn);
+    }
+
     /// The LSN that reads are as of; taken now if nothing has been read yet.
     pub fn snapshot_lsn(&self) -> Lsn {
         self.snapshot().lsn()
     }
 
     fn snapshot(&self) -> &SnapshotGuard {
-        self.snapshot.get_or_init(|| self.engine.snapshots().register_current())
+        self.snapshot.get_or_init(|| self.engine.snapshots().register_at_least(self.seen))
     }
 
     /// Asks for the row `key` of `tree`, there or not. After [`Locked::Wait`] and the wake-up the caller asks again.
@@ -149,8 +158,8 @@ impl Transaction {
         if self.read_only { Err(EngineError::ReadOnly) } else { Ok(()) }
     }
 
-    /// The highest LSN of anything that this transaction has read through [`Transaction::get_locked`] and that may not be
-    /// confirmed yet. A reply that shows it must wait until [`Engine::confirmed`] is there. 0/0 if it read no such thing.
+    /// The highest LSN of anything that this transaction has read through [`Transaction::get_locked`] and that may be neither
+    /// confirmed yet nor known to its client ([`Transaction::see_at_least`]). A reply that shows it must wait until [`Engine::confirmed`] is there. 0/0 if it read no such thing.
     pub fn read_gate(&self) -> Lsn {
         self.read_gate
     }

@@ -96,7 +96,7 @@ impl Transaction {
             return self.get(tree, key);
         }
         let (value, newest) = self.latest(tree, key)?;
-        if newest > self.engine.confirmed() {
+        if newest > self.engine.confirmed().max(self.seen) {
             self.read_gate = self.read_gate.max(newest);
         }
         if self.isolation == Isolation::RepeatableRead && newest > self.snapshot_lsn() {
