@@ -1,5 +1,6 @@
 //! The tables as the planner sees them.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use sql::catalog::PUBLIC;
@@ -12,6 +13,9 @@ use crate::exec::find_table;
 pub(crate) struct PlannerView<'a> {
     pub(crate) tables: &'a Tables,
     pub(crate) changes: &'a Changes,
+    /// Whether the plan, or the error in its place, shows anything that transactions have made: a table that is there or
+    /// not, or a view of the tables.
+    pub(crate) shows_tables: Cell<bool>,
 }
 
 impl CatalogView for PlannerView<'_> {
@@ -19,10 +23,17 @@ impl CatalogView for PlannerView<'_> {
         if schema.is_some_and(|schema| schema != PUBLIC) {
             return None;
         }
-        find_table(name, self.tables, self.changes).cloned()
+        let found = find_table(name, self.tables, self.changes).cloned();
+        // Tables are asked for before views.
+        if found.is_some() || crate::views::find(schema, name).is_none() {
+            self.shows_tables.set(true);
+        }
+        found
     }
 
     fn system_relation(&self, schema: Option<&str>, name: &str) -> Option<Arc<SystemRelation>> {
-        crate::views::find(schema, name)
+        let found = crate::views::find(schema, name)?;
+        self.shows_tables.set(self.shows_tables.get() || crate::views::shows_tables(&found));
+        Some(found)
     }
 }

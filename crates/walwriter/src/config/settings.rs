@@ -115,7 +115,7 @@ static DEFINITIONS: &[Definition] = &[
     at(Internal, "server_version_num", Text, "150000", "The same as a number."),
     at(Start, "shared_buffers", number(16, INT_MAX, Unit::Blocks), "128MB", "Memory for pages."),
     at(Session, "statement_timeout", MILLISECONDS, "0", "How long a statement may take."),
-    at(Session, "synchronous_commit", Choice(&["on", "off", "local", "remote_write", "remote_apply"]), "on", "What a commit waits for."),
+    at(Session, "synchronous_commit", Choice(&["on", "off", "local", "remote_write", "remote_apply"]), "on", "What a commit waits for; the default also decides when others see it."),
     at(Reload, "synchronous_standby_names", Text, "", "Followers that commits wait for."),
     at(Session, "timezone", Text, "UTC", "The time zone of times."),
     at(Start, "unix_socket_directories", Text, "", "Directories of Unix sockets; empty: /var/run/postgresql if it can be written, else /tmp; none: no sockets."),
@@ -131,5 +131,6 @@ static DEFINITIONS: &[Definition] = &[
     at(Reload, "wal_retrieve_retry_interval", number(1, INT_MAX, Unit::Milliseconds), "5s", "How long a standby waits before it looks for WAL again."),
     at(Internal, "wal_segment_size", number(1, 1024, Unit::Megabytes), "16MB", "The size of WAL files; chosen by init."),
     at(Reload, "wal_sender_timeout", MILLISECONDS, "1min", "After how long a silence a follower is dropped."),
+    at(Start, "wal_writer_delay", number(1, 10_000, Unit::Milliseconds), "200ms", "After how long WAL that nobody waits for is flushed at the latest."),
     at(Start, "worker_threads", number(0, 1024, Unit::None), "0", "Threads that serve clients; 0: one per processor, 8 at most."),
 ];

@@ -92,7 +92,7 @@ impl SqlSession {
         let Characteristics { isolation, read_only } = characteristics;
         self.info.transaction_start.set(now());
         self.open = Some(Open {
-            transaction: self.shared.engine.begin(isolation, read_only),
+            transaction: self.new_transaction(isolation, read_only),
             implicit,
             changes: Changes::default(),
             writing: Vec::new(),
@@ -136,7 +136,7 @@ impl SqlSession {
     pub(super) fn set_transaction(&mut self, modes: TransactionModes) -> Result<()> {
         let old = self.characteristics()?;
         let new = old.with(modes)?;
-        let Some(open) = &mut self.open else { return Ok(()) };
+        let Some(open) = &self.open else { return Ok(()) };
         if new == old {
             return Ok(());
         }
@@ -157,7 +157,10 @@ impl SqlSession {
         if old.read_only && !new.read_only && self.shared.engine.is_read_only() {
             return Err(Failure::new("0A000", "cannot set transaction read-write mode during recovery"));
         }
-        open.transaction = self.shared.engine.begin(new.isolation, new.read_only);
+        let transaction = self.new_transaction(new.isolation, new.read_only);
+        if let Some(open) = &mut self.open {
+            open.transaction = transaction;
+        }
         Ok(())
     }
 

@@ -66,12 +66,17 @@ impl SqlSession {
         changes: &Changes,
         read_gate: Lsn,
     ) -> Result<Settled> {
+        // Before a SET LOCAL ends with the transaction.
+        let awaited = self.awaited();
+        let read_gate = if read_gate.is_valid() { self.read_gate(read_gate) } else { None };
         self.info.settings.get_mut().end_transaction(outcome.is_ok());
         let commit = outcome?;
         if commit.lsn.is_valid() {
-            self.gate = Some(Gate { lsn: commit.lsn, reason: GateReason::Commit });
-        } else if read_gate.is_valid() {
-            self.gate = Some(Gate { lsn: read_gate, reason: GateReason::Read });
+            self.own_commit = self.own_commit.max(commit.lsn);
+            self.recovered = None;
+            self.gate = awaited.map(|awaited| Gate { lsn: commit.lsn, awaited, reason: GateReason::Commit });
+        } else if read_gate.is_some() {
+            self.gate = read_gate;
         }
         if !changes.dropped.is_empty() {
             for tree in &changes.dropped {

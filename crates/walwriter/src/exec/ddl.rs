@@ -61,9 +61,7 @@ pub(super) fn advance(
             if !lock_tree(env, &table)? {
                 return Ok(Progress::Blocked);
             }
-            if !is_all_visible(env)? {
-                return Ok(Progress::Spent);
-            }
+            see_everything(env)?;
             let mut rebuild = Box::new(Rebuild::open(table, name, columns, env)?);
             let progress = rebuild.advance(env, slice)?;
             *run = DdlRun::Rebuild(rebuild);
@@ -174,19 +172,21 @@ fn lock_tree(env: &mut Env<'_>, table: &TableDef) -> Result<bool> {
     Ok(env.transaction.lock_tree(tree, LockMode::Exclusive, env.waker)? == Locked::Granted)
 }
 
-/// Whether the transaction's snapshot has all that was committed before now; takes a newer one if it may.
-fn is_all_visible(env: &mut Env<'_>) -> Result<bool> {
-    let engine = Arc::clone(env.transaction.engine());
-    if env.transaction.snapshot_lsn() >= engine.applied() {
-        return Ok(true);
+/// Makes sure that the transaction's snapshot has all that was committed before now, confirmed or not: its own commit comes
+/// after that.
+fn see_everything(env: &mut Env<'_>) -> Result<()> {
+    let applied = env.transaction.engine().applied();
+    if env.transaction.snapshot_lsn() >= applied {
+        return Ok(());
     }
     if env.transaction.isolation() == engine::Isolation::RepeatableRead {
         let message =
             "a table cannot be rewritten in a REPEATABLE READ transaction that others have overtaken";
         return Err(Failure::new("40001", message));
     }
+    env.transaction.see_at_least(applied);
     env.transaction.begin_statement();
-    Ok(env.transaction.snapshot_lsn() >= engine.applied())
+    Ok(())
 }
 
 /// Drops a tree with the transaction.

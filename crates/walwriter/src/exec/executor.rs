@@ -12,7 +12,7 @@ use super::context::{SessionInfo, Shared};
 use super::host::Host;
 use super::session::SqlSession;
 use crate::catalog::Catalog;
-use crate::session::{Database, Opening, SessionError};
+use crate::session::{Awaited, Database, Opening, SessionError};
 use crate::settings::{DEFINITIONS, SessionSettings};
 
 /// A database for sessions: an engine, and the server around it.
@@ -90,11 +90,12 @@ impl Database for Executor {
         }
     }
 
-    fn confirmed(&self) -> Lsn {
+    /// Without a server around it there are no followers: what is durable here is confirmed.
+    fn reached(&self, _: Awaited) -> Lsn {
         self.shared.engine.confirmed()
     }
 
-    fn watch_confirmed(&self, waker: Waker) {
+    fn watch_reached(&self, waker: Waker) {
         self.shared.engine.watch_confirmed(move |_| waker.wake_by_ref());
     }
 

@@ -1,5 +1,6 @@
 //! From text to plans, and how long plans are good for.
 
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -169,9 +170,13 @@ impl SqlSession {
         }
         let none = crate::catalog::Changes::default();
         let changes = self.open.as_ref().map_or(&none, |open| &open.changes);
-        let view = PlannerView { tables: &self.tables, changes };
-        let plan = sql::plan(statement, &view, types)?;
-        Ok(Planned { plan, generation: self.generation() })
+        let view = PlannerView { tables: &self.tables, changes, shows_tables: Cell::new(false) };
+        let plan = sql::plan(statement, &view, types);
+        let shows_tables = view.shows_tables.get();
+        if shows_tables {
+            self.await_recovered();
+        }
+        Ok(Planned { plan: plan?, generation: self.generation(), shows_tables })
     }
 
     /// Names the state of the tables that statements are planned with.
@@ -197,7 +202,7 @@ impl SqlSession {
                 }
             }
             None => {
-                let transaction = self.shared.engine.begin(Isolation::ReadCommitted, true);
+                let transaction = self.new_transaction(Isolation::ReadCommitted, true);
                 if !self.shared.catalog.is_current(&self.tables, &transaction) {
                     self.tables = self.shared.catalog.tables(&transaction)?;
                 }

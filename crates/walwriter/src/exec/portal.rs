@@ -124,6 +124,9 @@ impl SqlSession {
         if matches!(portal.work, Work::Begin) {
             self.begin_statement()?;
             portal.planned = self.current_plan(&portal.prepared)?;
+            if portal.planned.shows_tables {
+                self.await_recovered();
+            }
         }
         let Self { shared, info, open, tables, .. } = self;
         let Some(open) = open else {

@@ -25,6 +25,8 @@ pub(crate) struct Planned {
     pub(super) plan: Plan,
     /// The generation of the tables; [`crate::catalog::NO_GENERATION`] if it is for one execution.
     pub(super) generation: u64,
+    /// Whether it shows what transactions have made.
+    pub(super) shows_tables: bool,
 }
 
 impl Prepared {

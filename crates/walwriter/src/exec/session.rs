@@ -5,8 +5,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::{Isolation, Transaction};
 use sql::Value;
 use sql::parse::{Normalized, Utility};
+use wal::Lsn;
 
 use super::block::Open;
 use super::commit::Committing;
@@ -17,7 +19,8 @@ use super::prepared::Prepared;
 use crate::catalog::Tables;
 use crate::protocol::Arguments;
 use crate::session::{
-    Description, Gate, GateReason, ResultFormats, Session, SessionError, Settled, Step, TransactionStatus,
+    Acknowledgement, Awaited, Description, Gate, GateReason, ResultFormats, Session, SessionError, Settled,
+    Step, TransactionStatus,
 };
 use crate::settings::DEFINITIONS;
 
@@ -38,6 +41,10 @@ pub struct SqlSession {
     pub(super) own_generation: u64,
     /// What the last commit, or what the open transaction has read, makes replies wait for.
     pub(super) gate: Option<Gate>,
+    /// The end of the session's last commit, which its next statement sees, confirmed or not.
+    pub(super) own_commit: Lsn,
+    /// The end of what the server has recovered and nobody has confirmed: replies to the message at hand show some of it.
+    pub(super) recovered: Option<Lsn>,
     /// Plans by the text of their statement, for the simple protocol.
     pub(super) cache: StatementCache,
     /// The text at hand without its literals.
@@ -67,6 +74,8 @@ impl SqlSession {
             tables: Arc::new(Tables::empty()),
             own_generation: 0,
             gate: None,
+            own_commit: Lsn::INVALID,
+            recovered: None,
             cache: StatementCache::default(),
             normalized: Normalized::default(),
             literals: Vec::new(),
@@ -78,6 +87,41 @@ impl SqlSession {
     fn setting(&self, name: &'static str) -> String {
         let context = super::Context { shared: &self.shared, session: &self.info, tables: &self.tables };
         context.show(name).unwrap_or_default()
+    }
+
+    /// A transaction that sees what this session has committed.
+    pub(super) fn new_transaction(&self, isolation: Isolation, read_only: bool) -> Transaction {
+        let mut transaction = self.shared.engine.begin(isolation, read_only);
+        transaction.see_at_least(self.own_commit);
+        transaction
+    }
+
+    /// What the client has chosen to wait for (`synchronous_commit`); `None`: for nothing.
+    pub(super) fn awaited(&self) -> Option<Awaited> {
+        match self.info.settings.borrow().overridden("synchronous_commit") {
+            Some("off") => None,
+            Some("local") => Some(Awaited::Flush),
+            Some("remote_write") => Some(Awaited::Followers(Acknowledgement::Written)),
+            Some("remote_apply") => Some(Awaited::Followers(Acknowledgement::Applied)),
+            _ => Some(Awaited::Followers(Acknowledgement::Durable)),
+        }
+    }
+
+    /// What a reply waits for that shows what others have committed up to `lsn`, and what may not be confirmed yet: a client
+    /// that does not ask followers about its own commits is content with as little of others'.
+    pub(super) fn read_gate(&self, lsn: Lsn) -> Option<Gate> {
+        let awaited = match self.awaited()? {
+            Awaited::Flush => Awaited::Flush,
+            Awaited::Followers(_) | Awaited::Visibility => Awaited::Visibility,
+        };
+        Some(Gate { lsn, awaited, reason: GateReason::Read })
+    }
+
+    /// The reply shows what transactions have made: if some of that was recovered and is not confirmed, it waits. But
+    /// what a session has committed itself it sees with all that is before it in the log.
+    pub(super) fn await_recovered(&mut self) {
+        let recovered = self.shared.engine.unconfirmed_recovery();
+        self.recovered = recovered.filter(|&recovered| self.own_commit < recovered);
     }
 
     /// In a failed block nothing is accepted but what ends it.
@@ -100,14 +144,17 @@ impl Session for SqlSession {
     type Portal = Portal;
 
     fn parse(&mut self, text: &str, statements: &mut VecDeque<Statement>) -> Result<(), SessionError> {
+        self.recovered = None;
         self.parse_text(text, statements).map_err(super::Failure::into_error)
     }
 
     fn analyse(&mut self, statement: Statement) -> Result<Arc<Prepared>, SessionError> {
+        self.recovered = None;
         self.analyse_statement(statement).map_err(super::Failure::into_error)
     }
 
     fn prepare(&mut self, text: &str, parameter_types: &[u32]) -> Result<Arc<Prepared>, SessionError> {
+        self.recovered = None;
         self.prepare_text(text, parameter_types).map_err(super::Failure::into_error)
     }
 
@@ -121,6 +168,7 @@ impl Session for SqlSession {
         arguments: Arguments<'_>,
         results: &ResultFormats,
     ) -> Result<Portal, SessionError> {
+        self.recovered = None;
         self.bind_portal(prepared, arguments, results).map_err(super::Failure::into_error)
     }
 
@@ -157,11 +205,13 @@ impl Session for SqlSession {
     }
 
     fn gate(&self) -> Option<Gate> {
+        let recovered = self.recovered.filter(|_| self.shared.engine.unconfirmed_recovery().is_some());
+        if let Some(lsn) = recovered {
+            return Some(Gate { lsn, awaited: Awaited::Visibility, reason: GateReason::Read });
+        }
         let open = self.open.as_ref().map(|open| open.transaction.read_gate());
         match open.filter(|lsn| lsn.is_valid()) {
-            Some(lsn) if self.gate.is_none_or(|gate| gate.lsn < lsn) => {
-                Some(Gate { lsn, reason: GateReason::Read })
-            }
+            Some(lsn) if self.gate.is_none_or(|gate| gate.lsn < lsn) => self.read_gate(lsn),
             _ => self.gate,
         }
     }

@@ -6,7 +6,7 @@ use wal::Lsn;
 
 use super::ServerNode;
 use crate::exec::SqlSession;
-use crate::session::{Database, Opening, SessionError};
+use crate::session::{Awaited, Database, Opening, SessionError};
 
 impl Database for ServerNode {
     type Session = SqlSession;
@@ -19,12 +19,13 @@ impl Database for ServerNode {
         self.executor.flush(lsn);
     }
 
-    fn confirmed(&self) -> Lsn {
-        self.executor.confirmed()
+    fn reached(&self, awaited: Awaited) -> Lsn {
+        self.storage.reached(awaited)
     }
 
-    fn watch_confirmed(&self, waker: Waker) {
-        self.executor.watch_confirmed(waker);
+    fn watch_reached(&self, waker: Waker) {
+        self.executor.watch_reached(waker.clone());
+        self.storage.watch_followers(waker);
     }
 
     fn in_recovery(&self) -> bool {

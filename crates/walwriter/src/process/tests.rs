@@ -15,7 +15,7 @@ use wal::Lsn;
 use super::*;
 use crate::config::Config;
 use crate::session::double::{Double, DoubleSession, Shared};
-use crate::session::{self, Database, SessionError};
+use crate::session::{self, Awaited, Database, SessionError};
 
 /// The double, and what its process asked of it.
 struct TestNode {
@@ -36,12 +36,12 @@ impl Database for TestNode {
         self.database.flush(lsn);
     }
 
-    fn confirmed(&self) -> Lsn {
-        self.database.confirmed()
+    fn reached(&self, awaited: Awaited) -> Lsn {
+        self.database.reached(awaited)
     }
 
-    fn watch_confirmed(&self, waker: Waker) {
-        self.database.watch_confirmed(waker);
+    fn watch_reached(&self, waker: Waker) {
+        self.database.watch_reached(waker);
     }
 
     fn in_recovery(&self) -> bool {

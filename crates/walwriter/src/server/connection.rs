@@ -6,12 +6,12 @@ use std::time::Instant;
 
 use rustix::io::Errno;
 use rustix::net::SendFlags;
-use wal::Lsn;
 
+use super::Shared;
 use super::conversation::Conversation;
 use super::input::{Input, Pool};
 use super::startup::Startup;
-use crate::session::Session;
+use crate::session::{Database, Gate, Session};
 
 /// How far a client has got.
 pub(super) enum Phase<S: Session> {
@@ -34,7 +34,7 @@ pub(super) enum Waiting {
     Turn,
     /// For the session's waker.
     Waker,
-    /// For the confirmed LSN.
+    /// For its gate.
     Confirmation,
     /// For its output to be read.
     Reader,
@@ -49,8 +49,8 @@ pub(super) struct Connection<S: Session> {
     /// How much of `output` was sent. Never beyond its length.
     sent: usize,
     pub(super) waiting: Waiting,
-    /// What the confirmed LSN must reach while `waiting` is `Confirmation`.
-    pub(super) gate: Lsn,
+    /// What it waits for while `waiting` is `Confirmation`.
+    pub(super) gate: Option<Gate>,
     /// The socket may have something to read; edge-triggered, so nobody says so again.
     pub(super) readable: bool,
     /// The client has closed its side, or is gone: what it sent before is still to be read and answered, but nothing
@@ -89,7 +89,7 @@ impl<S: Session> Connection<S> {
             output: Vec::new(),
             sent: 0,
             waiting: Waiting::Messages,
-            gate: Lsn::INVALID,
+            gate: None,
             readable: true,
             hung_up: false,
             gone: false,
@@ -98,6 +98,11 @@ impl<S: Session> Connection<S> {
             watching_room: false,
             armed: None,
         }
+    }
+
+    /// Whether what it waits for has come.
+    pub(super) fn is_open<D: Database>(&self, shared: &Shared<D>) -> bool {
+        self.gate.is_none_or(|gate| shared.database.get().is_some_and(|database| database.is_open(gate)))
     }
 
     /// Sends what the system takes.

@@ -19,7 +19,7 @@ use super::input::Input;
 use super::portal::{Named, OpenPortal};
 use crate::protocol::{FrontendMessage, backend, peek};
 use crate::session::{
-    CommandTag, Gate, GateReason, Interrupt, Interrupts, Session, SessionError, Settled, Step,
+    Awaited, CommandTag, Gate, GateReason, Interrupt, Interrupts, Session, SessionError, Settled, Step,
     TransactionStatus,
 };
 
@@ -27,6 +27,10 @@ use crate::session::{
 pub(super) const OUTPUT_LIMIT: usize = 256 * 1024;
 /// How much of a COPY is handed on at once.
 const COPY_PIECE: usize = 64 * 1024;
+
+/// What a reply waited for that shows what others have committed.
+const UNCONFIRMED: &str =
+    "The reply shows commits that are not confirmed yet, by a synchronous standby if one is configured.";
 
 /// Why a conversation does not go on by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +41,8 @@ pub(super) enum Progress {
     Yield,
     /// For the session's waker, at the latest until then.
     Blocked(Option<Instant>),
-    /// For the confirmed LSN to reach this; everything appended is held back until then.
-    Gated(Lsn),
+    /// For a gate to open, at the latest until then; everything appended is held back meanwhile.
+    Gated(Gate, Option<Instant>),
     /// For the output to be read.
     Output,
     /// It is over: what has been appended is sent, then the socket is closed.
@@ -70,8 +74,9 @@ pub(super) struct Conversation<S: Session> {
     gate: Option<(Gate, usize)>,
     /// The latest piece of output ended with ReadyForQuery.
     readied: bool,
-    /// Own commits up to here are not waited for any more: the client cancelled that.
-    waived: Lsn,
+    /// Own commits up to here are not waited for any more: they have come as far as they had to, or the client cancelled
+    /// the wait.
+    settled: Lsn,
     pub(super) parameter_types: Vec<u32>,
 }
 
@@ -114,7 +119,7 @@ impl<S: Session> Conversation<S> {
             deadline: None,
             gate: None,
             readied: false,
-            waived: Lsn::INVALID,
+            settled: Lsn::INVALID,
             parameter_types: Vec::new(),
         }
     }
@@ -124,9 +129,9 @@ impl<S: Session> Conversation<S> {
         &mut self,
         input: &mut Input,
         out: &mut Vec<u8>,
-        confirmed: impl Fn() -> Lsn,
+        reached: impl Fn(Awaited) -> Lsn,
     ) -> Progress {
-        if let Some(progress) = self.check_gate(out, &confirmed) {
+        if let Some(progress) = self.check_gate(out, &reached) {
             return progress;
         }
         loop {
@@ -145,11 +150,13 @@ impl<S: Session> Conversation<S> {
             // Every piece of output is held against the gate that the session shows right after it.
             if let Some(gate) = self.session.gate()
                 && out.len() > before
-                && confirmed() < gate.lsn
-                && !(gate.reason == GateReason::Commit && gate.lsn <= self.waived)
+                && !self.is_open(gate, &reached)
             {
                 self.gate = Some((gate, before));
-                return Progress::Gated(gate.lsn);
+                if gate.reason == GateReason::Read {
+                    self.start_clock();
+                }
+                return Progress::Gated(gate, self.gate_deadline(gate));
             }
             if let Some(progress) = progress {
                 return progress;
@@ -165,9 +172,37 @@ impl<S: Session> Conversation<S> {
         }
     }
 
-    /// The confirmed LSN has reached what the output waits for.
+    /// Whether what a gate waits for has come. What a commit waited for once is not asked for again.
+    fn is_open(&mut self, gate: Gate, reached: &impl Fn(Awaited) -> Lsn) -> bool {
+        if gate.reason == GateReason::Commit && gate.lsn <= self.settled {
+            return true;
+        }
+        let is_open = reached(gate.awaited) >= gate.lsn;
+        if is_open {
+            self.pass(gate);
+        }
+        is_open
+    }
+
+    fn pass(&mut self, gate: Gate) {
+        if gate.reason == GateReason::Commit {
+            self.settled = self.settled.max(gate.lsn);
+        }
+    }
+
+    /// What the output waited for has come.
     pub(super) fn gate_opened(&mut self) {
-        self.gate = None;
+        if let Some((gate, _)) = self.gate.take() {
+            self.pass(gate);
+        }
+        if self.running.is_none() {
+            self.deadline = None;
+        }
+    }
+
+    /// Until when a gate may stay closed. A statement that has committed is over: its time does not count any more.
+    fn gate_deadline(&self, gate: Gate) -> Option<Instant> {
+        self.deadline.filter(|_| gate.reason == GateReason::Read)
     }
 
     /// Whether nothing is being executed and nothing is half received.
@@ -201,28 +236,33 @@ impl<S: Session> Conversation<S> {
 
     /// Whether a gate is still closed. A cancel request opens it: with a warning if the session's own commit waits,
     /// with an error in place of what it has read of others.
-    fn check_gate(&mut self, out: &mut Vec<u8>, confirmed: &impl Fn() -> Lsn) -> Option<Progress> {
+    fn check_gate(&mut self, out: &mut Vec<u8>, reached: &impl Fn(Awaited) -> Lsn) -> Option<Progress> {
         let (gate, from) = self.gate?;
-        if confirmed() >= gate.lsn {
-            self.gate = None;
+        if self.is_open(gate, reached) {
+            self.gate_opened();
             return None;
         }
+        let deadline = self.gate_deadline(gate);
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            self.interrupts.raise(Interrupt::StatementTimeout);
+        }
         match self.interrupts.pending() {
-            None => Some(Progress::Gated(gate.lsn)),
+            None => Some(Progress::Gated(gate, deadline)),
             Some(Interrupt::Terminate) => None,
             Some(interrupt) => {
                 self.gate = None;
                 self.interrupts.forget();
                 match gate.reason {
                     GateReason::Commit => {
-                        self.waived = gate.lsn;
+                        self.pass(gate);
                         warn_unconfirmed(out, from);
                     }
                     GateReason::Read => {
                         out.truncate(from);
                         // If ReadyForQuery was cut off with the rest, it comes after the error.
                         self.in_query |= self.readied;
-                        return Some(self.report(out, &interrupt.to_error()));
+                        let error = interrupt.to_error().detail(UNCONFIRMED);
+                        return Some(self.report(out, &error));
                     }
                 }
                 None

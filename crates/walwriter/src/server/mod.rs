@@ -102,7 +102,7 @@ impl<D: Database> Server<D> {
     /// From now on, sessions are opened in `database`. Only the first call counts.
     pub fn open(&self, database: Arc<D>) {
         for mailbox in &self.mailboxes {
-            database.watch_confirmed(mailbox.confirmation_waker());
+            database.watch_reached(mailbox.confirmation_waker());
         }
         let _open_already = self.shared.database.set(database);
     }

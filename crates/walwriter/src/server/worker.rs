@@ -26,7 +26,7 @@ use super::mailbox::{Mail, Mailbox, Newcomer};
 use super::slots::{Slots, Token};
 use super::timers::Timers;
 use crate::protocol::backend;
-use crate::session::{Database, Interrupt};
+use crate::session::{Awaited, Database, Interrupt};
 
 /// The event data of the mailbox; no token has it.
 const MAILBOX: u64 = u64::MAX;
@@ -42,7 +42,7 @@ pub(super) struct Worker<D: Database> {
     ready: Vec<Token>,
     /// Have output to send, or wait for the log, at the end of this round.
     pub(super) replies: Vec<Token>,
-    /// Wait for the confirmed LSN, longer than for this worker's own flush.
+    /// Wait for their gates, longer than for this worker's own flush.
     gated: Vec<Token>,
     /// What this round's commits need.
     flush_to: Lsn,
@@ -248,8 +248,8 @@ impl<D: Database> Worker<D> {
         if connection.output.capacity() == 0 {
             connection.output = self.pool.take();
         }
-        let progress =
-            conversation.advance(&mut connection.input, &mut connection.output, || database.confirmed());
+        let progress = conversation
+            .advance(&mut connection.input, &mut connection.output, |awaited| database.reached(awaited));
         let nobody_waits = match progress {
             Progress::Blocked(_) => connection.hung_up,
             Progress::Yield => connection.gone,
@@ -279,10 +279,11 @@ impl<D: Database> Worker<D> {
                 connection.waiting = Waiting::Waker;
                 self.timers.set(token, &mut connection.armed, until);
             }
-            Progress::Gated(lsn) => {
+            Progress::Gated(gate, until) => {
                 connection.waiting = Waiting::Confirmation;
-                connection.gate = lsn;
-                self.flush_to = self.flush_to.max(lsn);
+                self.timers.set(token, &mut connection.armed, until);
+                connection.gate = Some(gate);
+                self.flush_to = self.flush_to.max(gate.lsn);
             }
             Progress::Output => connection.waiting = Waiting::Reader,
             Progress::Close => return self.part(token),
@@ -299,10 +300,10 @@ impl<D: Database> Worker<D> {
         if self.replies.is_empty() {
             return;
         }
-        let confirmed = self.confirm();
+        self.flush();
         let mut replies = std::mem::take(&mut self.replies);
         for token in replies.drain(..) {
-            self.reply_to(token, confirmed);
+            self.reply_to(token);
         }
         if self.replies.is_empty() {
             // Its memory is used again.
@@ -310,28 +311,31 @@ impl<D: Database> Worker<D> {
         }
         if !self.gated.is_empty() {
             self.mailbox.await_confirmation(true);
-            if self.confirm() > confirmed {
+            // What has moved since it was last looked at woke nobody.
+            let Self { connections, gated, shared, .. } = self;
+            if gated.iter().any(|&token| connections.get_mut(token).is_some_and(|it| it.is_open(shared))) {
                 self.replies.append(&mut self.gated);
             }
         }
     }
 
-    /// Flushes the log as far as this round needs it, and says what is confirmed then.
-    fn confirm(&mut self) -> Lsn {
+    /// Makes the log durable as far as this round needs it.
+    fn flush(&mut self) {
         let flush_to = std::mem::replace(&mut self.flush_to, Lsn::INVALID);
-        let Some(database) = self.shared.database.get() else { return Lsn::INVALID };
-        if flush_to > database.confirmed() {
+        if let Some(database) = self.shared.database.get()
+            && flush_to > database.reached(Awaited::Flush)
+        {
             database.flush(flush_to);
         }
-        database.confirmed()
     }
 
-    fn reply_to(&mut self, token: Token, confirmed: Lsn) {
+    fn reply_to(&mut self, token: Token) {
         let Some(connection) = self.connections.get_mut(token) else { return };
+        let is_open = connection.is_open(&self.shared);
         if connection.waiting == Waiting::Confirmation
             && let Phase::Talking { conversation, .. } = &mut connection.phase
         {
-            if confirmed < connection.gate {
+            if !is_open {
                 if connection.hung_up {
                     return self.close(token);
                 }
@@ -340,7 +344,11 @@ impl<D: Database> Worker<D> {
                 }
                 return;
             }
+            connection.gate = None;
             conversation.gate_opened();
+            if connection.armed.is_some() {
+                self.timers.set(token, &mut connection.armed, None);
+            }
             let reads = conversation.reads_next();
             connection.waiting = if reads { Waiting::Messages } else { Waiting::Turn };
             let more = connection.readable || connection.ended || !connection.input.is_empty();

@@ -78,11 +78,11 @@ impl Database for Shared {
         }
     }
 
-    fn confirmed(&self) -> Lsn {
+    fn reached(&self, _: Awaited) -> Lsn {
         Lsn::new(self.0.confirmed.load(Ordering::SeqCst))
     }
 
-    fn watch_confirmed(&self, waker: Waker) {
+    fn watch_reached(&self, waker: Waker) {
         self.0.watchers.lock().unwrap().push(waker);
     }
 
@@ -202,12 +202,12 @@ impl Session for DoubleSession {
             }
             "commit" => {
                 let lsn = Lsn::new(self.database.inserted.fetch_add(8, Ordering::SeqCst) + 8);
-                self.gate = Some(Gate { lsn, reason: GateReason::Commit });
+                self.gate = Some(Gate { lsn, awaited: Awaited::Flush, reason: GateReason::Commit });
                 return name("COMMIT");
             }
             "read" => {
                 let lsn = Lsn::new(self.database.inserted.fetch_add(8, Ordering::SeqCst) + 8);
-                self.gate = Some(Gate { lsn, reason: GateReason::Read });
+                self.gate = Some(Gate { lsn, awaited: Awaited::Visibility, reason: GateReason::Read });
                 row(out, b"unconfirmed");
             }
             "block" if !run.blocked => {

@@ -24,6 +24,7 @@ use replication::error::ServerError;
 use wal::Lsn;
 
 pub use crate::protocol::{Arguments, Format, ResultFormats};
+pub use crate::sync::Acknowledgement;
 pub use description::{Column, Description};
 pub use interrupt::{Interrupt, Interrupts};
 pub use tag::CommandTag;
@@ -48,11 +49,18 @@ pub trait Database: Send + Sync + 'static {
     /// come back if the sync fails: the process ends.
     fn flush(&self, lsn: Lsn);
 
-    /// Up to where commits are durable as configured, and visible. Never moves backwards.
-    fn confirmed(&self) -> Lsn;
+    /// Up to where commits have come on their way. Of what is awaited of followers it may move backwards, when others are
+    /// asked.
+    fn reached(&self, awaited: Awaited) -> Lsn;
 
-    /// Has `waker` woken after each move of [`Database::confirmed`]. Called once per worker; wakes in vain are fine.
-    fn watch_confirmed(&self, waker: Waker);
+    /// Has `waker` woken after each move of [`Database::reached`] that is not a [`Database::flush`]'s. Called once per
+    /// worker; wakes in vain are fine.
+    fn watch_reached(&self, waker: Waker);
+
+    /// Whether nothing is waited for any more.
+    fn is_open(&self, gate: Gate) -> bool {
+        self.reached(gate.awaited) >= gate.lsn
+    }
 
     /// Whether this is a standby at the moment (`in_hot_standby`).
     fn in_recovery(&self) -> bool;
@@ -166,7 +174,7 @@ pub trait Session: Send + 'static {
     fn fail(&mut self);
 
     /// What must have happened before the output so far may be sent. `None` if it shows nothing that could be lost.
-    /// Stays until something later replaces it; the server compares it with [`Database::confirmed`].
+    /// Stays until something later replaces it; the server compares it with [`Database::reached`].
     fn gate(&self) -> Option<Gate>;
 
     /// What ReadyForQuery says.
@@ -232,10 +240,23 @@ pub struct CopyFormat {
 /// What a reply has to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gate {
-    /// [`Database::confirmed`] must have reached this.
+    /// [`Database::reached`] must be here.
     pub lsn: Lsn,
+    /// With what.
+    pub awaited: Awaited,
     /// What waits for it.
     pub reason: GateReason,
+}
+
+/// How far a commit must have come before somebody is told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Awaited {
+    /// It is durable here.
+    Flush,
+    /// It is, and the synchronous followers have acknowledged it like this. Where there are none, that is all.
+    Followers(Acknowledgement),
+    /// Everybody sees it: it is confirmed, as the server's configuration asks for.
+    Visibility,
 }
 
 /// Why a reply waits, which decides what a cancel request does to the wait.

@@ -202,7 +202,7 @@ pub(crate) static DEFINITIONS: &[Definition] = &[
         "synchronous_commit",
         Kind::Enum(&["local", "remote_write", "remote_apply", "on", "off"]),
         "on",
-        "Accepted: commits are always answered when they are durable.",
+        "What the client waits for when it commits.",
     ),
     setting("synchronize_seqscans", Kind::Bool, "on", "Accepted, without effect."),
     reported("TimeZone", Kind::TimeZone, "UTC", "Always UTC."),

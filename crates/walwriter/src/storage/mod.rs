@@ -4,6 +4,7 @@
 //! Knows no SQL: whoever serves that opens sessions over [`Storage::engine`], and asks here for what concerns
 //! replication.
 
+mod confirmed_end;
 mod options;
 #[cfg(test)]
 mod tests;
@@ -11,15 +12,17 @@ mod tests;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::task::Waker;
 
 use anyhow::Context as _;
 use disk::Disk;
 use engine::fatal::fatal;
-use engine::{Engine, Standby};
+use engine::{Engine, EngineOptions, Standby};
 use replication::waldir::{SlotError, SlotName, WalDir};
 use wal::{Lsn, TimelineId};
 
 use crate::config::Config;
+use crate::session::Awaited;
 use crate::shipping::{self, FollowerRow, Retention, Shipping, ShippingOptions, SlotRow};
 use crate::standby::{HotStandby, Promotion, ReceiverRow, StandbyError, StandbyEvents, is_standby};
 use crate::sync::SynchronousCommit;
@@ -48,6 +51,7 @@ pub struct Storage {
     shipping: Arc<Shipping>,
     synchronous: SynchronousCommit,
     retention: Arc<Retention>,
+    disk: Arc<dyn Disk>,
     directory: PathBuf,
     dir: WalDir,
     limits: Mutex<Limits>,
@@ -117,15 +121,19 @@ impl Storage {
     pub fn open(options: StorageOptions<'_>) -> anyhow::Result<Self> {
         let StorageOptions { directory, disk, config, port, shipping, promoted } = options;
         let rule = options::rule(config)?;
-        let engine_options = options::engine_options(config);
+        let known_confirmed =
+            confirmed_end::take(&*disk, directory).context("could not tell what is confirmed")?;
+        // Where nobody beside this server is asked, what is durable here is confirmed.
+        let known_confirmed = if rule.asks_followers() { known_confirmed } else { Lsn::MAX };
+        let engine_options = EngineOptions { known_confirmed, ..options::engine_options(config) };
         let dir = WalDir::new(directory.join("pg_wal"), Arc::clone(&disk));
         let is_standby = is_standby(directory)
             .with_context(|| format!("could not read directory \"{}\"", directory.display()))?;
         let standby = if is_standby { Some(options::standby_options(directory, config)?) } else { None };
         let (engine, standby) = match standby {
-            None => (Engine::open(disk, directory, engine_options)?, None),
+            None => (Engine::open(Arc::clone(&disk), directory, engine_options)?, None),
             Some(standby_options) => {
-                let standby = Standby::open(disk, directory, engine_options)?;
+                let standby = Standby::open(Arc::clone(&disk), directory, engine_options)?;
                 let events = Arc::new(Events {
                     promoted,
                     only_promoted: !config.is_on("hot_standby"),
@@ -146,7 +154,7 @@ impl Storage {
         let data_directory = directory.to_owned();
         shipping.open(ShippingOptions { data_directory, port, settings }, &engine)?;
         let (directory, limits) = (directory.to_owned(), Mutex::new(limits));
-        Ok(Self { engine, standby, shipping, synchronous, retention, directory, dir, limits })
+        Ok(Self { engine, standby, shipping, synchronous, retention, disk, directory, dir, limits })
     }
 
     /// The data directory.
@@ -209,7 +217,22 @@ impl Storage {
         let outcome = self.engine.shutdown();
         // After the checkpoint: an orderly end is in the log too.
         self.shipping.stop();
-        Ok(outcome?)
+        outcome?;
+        let all_confirmed = self.engine.confirmed() >= self.engine.applied();
+        if !self.in_recovery() && all_confirmed {
+            confirmed_end::leave(&*self.disk, &self.directory, self.engine.log().flushed())?;
+        }
+        Ok(())
+    }
+
+    /// Up to where commits have come on their way to being `awaited`.
+    pub fn reached(&self, awaited: Awaited) -> Lsn {
+        self.synchronous.reached(&self.engine, awaited)
+    }
+
+    /// Has `waker` woken when followers have acknowledged more.
+    pub fn watch_followers(&self, waker: Waker) {
+        self.synchronous.watch(waker);
     }
 
     /// The followers (`pg_stat_replication`).

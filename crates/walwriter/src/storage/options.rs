@@ -34,6 +34,7 @@ pub(super) fn engine_options(config: &Config) -> EngineOptions {
         checkpoint_timeout: config.duration("checkpoint_timeout").unwrap_or(defaults.checkpoint_timeout),
         checkpoint_completion_target: config.real("checkpoint_completion_target"),
         max_transaction_size: bytes("max_transaction_size", defaults.max_transaction_size),
+        wal_writer_delay: config.duration("wal_writer_delay").unwrap_or(defaults.wal_writer_delay),
         ..defaults
     }
 }

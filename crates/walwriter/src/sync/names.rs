@@ -3,8 +3,8 @@
 use replication::waldir::{Follower, FollowerState};
 use wal::Lsn;
 
-/// Which position of a follower counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which position of a follower counts. Ascending: a later one is more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Acknowledgement {
     /// Handed to its file system (`remote_write`).
     Written,
@@ -15,9 +15,13 @@ pub enum Acknowledgement {
 }
 
 impl Acknowledgement {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Written, Self::Durable, Self::Applied];
+
     fn of(self, follower: &Follower) -> Lsn {
         match self {
-            Self::Written => follower.write,
+            // A stream that begins again at a segment's start writes anew what is durable long since.
+            Self::Written => follower.write.max(follower.flush),
             Self::Durable => follower.flush,
             Self::Applied => follower.apply,
         }

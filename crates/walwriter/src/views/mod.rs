@@ -81,6 +81,12 @@ pub(crate) fn find(schema: Option<&str>, name: &str) -> Option<Arc<SystemRelatio
     found.map(|(relation, _)| Arc::clone(relation))
 }
 
+/// Whether its rows come from the tables' definitions, and not from the server itself.
+pub(crate) fn shows_tables(relation: &SystemRelation) -> bool {
+    let of_tables = [tables::VIEWS, catalogs::VIEWS, information_schema::VIEWS];
+    of_tables.into_iter().flatten().any(|view| view.schema == relation.schema && view.name == relation.name)
+}
+
 /// Its rows at this moment.
 pub(crate) fn rows(relation: &SystemRelation, sources: &Sources<'_>) -> Result<Vec<Row>> {
     let found =

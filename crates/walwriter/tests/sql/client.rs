@@ -193,7 +193,7 @@ impl Client<'_> {
         if let Some(gate) = self.session.gate() {
             self.server.executor.flush(gate.lsn);
             let end = Instant::now() + Duration::from_secs(10);
-            while self.server.executor.confirmed() < gate.lsn {
+            while !self.server.executor.is_open(gate) {
                 assert!(Instant::now() < end, "the gate does not open");
                 std::thread::yield_now();
             }

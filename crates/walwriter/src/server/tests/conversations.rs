@@ -245,6 +245,13 @@ fn a_statement_and_an_idle_block_end_at_their_timeouts() {
     let mut client = server.connect_with(&[("options", "-c statement_timeout=30 -c idle_timeout=30")]);
     assert_eq!(client.query("block"), "E(57014)ZI");
     assert_eq!(client.query("spin"), "E(57014)ZI");
+    server.database.synchronous.store(true, SeqCst);
+    assert_eq!(client.query("read"), "TE(57014)ZI", "also while its reply is held back");
+    client.send(&query("commit"));
+    assert!(client.hears_nothing(), "what has committed cannot end in an error any more");
+    server.database.confirm();
+    assert_eq!(client.tags(), "CZI");
+    server.database.synchronous.store(false, SeqCst);
     assert_eq!(client.query("begin"), "CZT");
     assert_eq!(client.tags(), "E(25P03).");
 }

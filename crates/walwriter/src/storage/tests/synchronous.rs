@@ -1,6 +1,7 @@
 //! Commits that wait for followers.
 
 use super::*;
+use crate::session::Acknowledgement;
 
 #[test]
 fn a_commit_is_confirmed_once_a_named_standby_has_it_and_the_next_replaces_one_that_is_lost() {
@@ -16,6 +17,10 @@ fn a_commit_is_confirmed_once_a_named_standby_has_it_and_the_next_replaces_one_t
     let alone = leader.put("a", "1");
     assert!(leader.engine().confirmed() < alone);
     assert_eq!(leader.get("a"), None, "nobody sees what could be lost");
+    let reached = |awaited| leader.storage().reached(awaited) >= alone;
+    let of_followers = |what| reached(Awaited::Followers(what));
+    assert!(reached(Awaited::Flush) && !reached(Awaited::Visibility));
+    assert!(!Acknowledgement::ALL.into_iter().any(of_followers));
     let conninfo = leader.conninfo("other");
     let other = TestNode::start(&one, &[("primary_conninfo", conninfo.as_str())]);
     other.wait_for(alone);
@@ -25,6 +30,7 @@ fn a_commit_is_confirmed_once_a_named_standby_has_it_and_the_next_replaces_one_t
     let one = TestNode::start(&one, &[("primary_conninfo", conninfo.as_str())]);
     leader.wait_for(alone);
     assert_eq!(leader.get("a").as_deref(), Some("1"));
+    assert!(Acknowledgement::ALL.into_iter().all(of_followers) && reached(Awaited::Visibility));
     let conninfo = leader.conninfo("two");
     let two = TestNode::start(&two, &[("primary_conninfo", conninfo.as_str())]);
     let states = || {
@@ -46,4 +52,55 @@ fn a_commit_is_confirmed_once_a_named_standby_has_it_and_the_next_replaces_one_t
     config.set("synchronous_standby_names", "", Origin::CommandLine).unwrap();
     leader.storage().reload(&config).unwrap();
     leader.wait_for(alone);
+}
+
+#[test]
+fn what_a_leader_recovers_is_not_confirmed_before_a_named_standby_has_all_of_it() {
+    let root = root();
+    let (path, one) = (root.path().join("leader"), root.path().join("one"));
+    let settings = [("synchronous_standby_names", "one")];
+    let leader = TestNode::new_leader(&path, &settings);
+    leader.back_up(&one, &[]);
+    let alone = leader.put("a", "1");
+    drop(leader);
+    let leader = TestNode::start(&path, &settings);
+    let recovered = leader.engine().unconfirmed_recovery().unwrap();
+    assert!(recovered >= alone);
+    assert_eq!(leader.engine().confirmed(), Lsn::INVALID);
+    let conninfo = leader.conninfo("one");
+    let standby = TestNode::start(&one, &[("primary_conninfo", conninfo.as_str())]);
+    leader.wait_for(alone);
+    assert_eq!(leader.engine().unconfirmed_recovery(), None);
+    leader.wait_for(leader.put("b", "2"));
+    leader.stop();
+    drop(standby);
+    let leader = TestNode::start(&path, &settings);
+    assert_eq!(leader.engine().unconfirmed_recovery(), None, "an orderly end says that all was confirmed");
+    assert_eq!(leader.get("b").as_deref(), Some("2"));
+    let alone = leader.put("c", "3");
+    leader.stop();
+    let leader = TestNode::start(&path, &settings);
+    assert!(leader.engine().unconfirmed_recovery().is_some_and(|recovered| recovered > alone));
+    let mut config = Config::default();
+    config.set("synchronous_standby_names", "", Origin::CommandLine).unwrap();
+    leader.storage().reload(&config).unwrap();
+    leader.wait_for(alone);
+}
+
+#[test]
+fn a_standby_that_has_standbys_of_its_own_configured_shows_what_it_replays() {
+    let root = root();
+    let path = root.path().join("leader");
+    let leader = TestNode::new_leader(&path, &[]);
+    leader.back_up(&root.path().join("one"), &[]);
+    let conninfo = leader.conninfo("one");
+    let settings = [("primary_conninfo", conninfo.as_str()), ("synchronous_standby_names", "*")];
+    let one = TestNode::start(&root.path().join("one"), &settings);
+    one.wait_for(leader.put("a", "1"));
+    assert_eq!(one.get("a").as_deref(), Some("1"));
+    drop(leader);
+    one.storage().promote_now().unwrap();
+    assert_eq!(one.get("a").as_deref(), Some("1"), "what was seen stays to be seen");
+    let alone = one.put("b", "2");
+    assert!(one.engine().confirmed() < alone, "a leader's commits wait");
 }
