@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{Args, Parser, Subcommand};
-use walsender::serve::{BackupOptions, Listen, ListenOptions, ServerOptions};
+use walsender::serve::{BackupOptions, Listen, ListenOptions, Origin, ServerOptions};
 use walsender::settings::Settings;
 
 /// The exit code after SIGQUIT or a second SIGTERM or SIGINT.
@@ -134,7 +134,13 @@ impl Options {
         let is_data_directory = directory.join("PG_VERSION").exists() && directory.join("pg_wal").is_dir();
         let directory = if is_data_directory { directory.join("pg_wal") } else { directory.clone() };
         let backups = BackupOptions::around(&directory);
-        Ok(ServerOptions { directory, listen: Listen::On(listen), settings, backups })
+        Ok(ServerOptions {
+            directory,
+            listen: Listen::On(listen),
+            settings,
+            backups,
+            origin: Origin::default(),
+        })
     }
 }
 

@@ -134,10 +134,8 @@ impl Settings {
             "server_version_num" => format!("{number}0000"),
             "wal_segment_size" => facts.segment_size.to_string(),
             "data_directory_mode" => format!("{:04o}", facts.directory_mode),
-            "in_hot_standby"
-            | "integer_datetimes"
-            | "transaction_read_only"
-            | "standard_conforming_strings" => on_off(true),
+            "in_hot_standby" | "transaction_read_only" => on_off(facts.received),
+            "integer_datetimes" | "standard_conforming_strings" => on_off(true),
             "default_transaction_read_only" => on_off(false),
             "wal_block_size" | "block_size" => "8192".to_owned(),
             "wal_level" => "replica".to_owned(),
@@ -161,6 +159,8 @@ pub struct ShownFacts {
     pub port: u16,
     /// Whether TLS is offered.
     pub tls: bool,
+    /// Whether the WAL is received from elsewhere.
+    pub received: bool,
 }
 
 fn on_off(value: bool) -> String {
@@ -220,6 +220,7 @@ mod tests {
             directory_mode: 0o700,
             port: 5432,
             tls: false,
+            received: true,
         }
     }
 

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use wal::Lsn;
 
-use super::{Action, Chunk, CloseReason, Finish, FollowerState, Positions, SenderConfig, TimelineSwitch};
+use super::lag::LagTracker;
+use super::{
+    Action, Chunk, CloseReason, Finish, FollowerState, Lags, Positions, SenderConfig, TimelineSwitch,
+};
 use crate::error::{ServerError, SqlState};
 use crate::frame::Frame;
 use crate::stream::{ClientPayload, HotStandbyFeedback, PayloadError, StandbyStatus};
@@ -33,6 +36,7 @@ pub struct SenderMachine {
     finish: Option<Finish>,
     /// The follower's last status that nobody has taken yet.
     status: Option<StandbyStatus>,
+    lag: LagTracker,
     feedback: Option<HotStandbyFeedback>,
 }
 
@@ -52,6 +56,7 @@ impl SenderMachine {
             caught_up_once: false,
             finish: None,
             status: None,
+            lag: LagTracker::default(),
             feedback: None,
         }
     }
@@ -87,7 +92,7 @@ impl SenderMachine {
         self.last_heard = now;
         self.asked = false;
         match frame.tag {
-            b'd' => self.receive_payload(&frame.body),
+            b'd' => self.receive_payload(&frame.body, now),
             b'c' => self.copy_done_received = true,
             b'X' => self.close(CloseReason::Terminated),
             other => self.refuse_type(other),
@@ -115,10 +120,11 @@ impl SenderMachine {
         self.finish.get_or_insert(Finish::Close(reason));
     }
 
-    fn receive_payload(&mut self, body: &[u8]) {
+    fn receive_payload(&mut self, body: &[u8], now: Instant) {
         match ClientPayload::decode(body) {
             Ok(ClientPayload::Status(status)) => {
                 self.positions.take(&status);
+                self.lag.reported(&self.positions, now);
                 self.owes_keepalive |= status.reply_requested;
                 self.status = Some(status);
             }
@@ -149,6 +155,7 @@ impl SenderMachine {
                 return self.keepalive(true);
             }
             if let Some(chunk) = self.chunk() {
+                self.lag.sending(chunk.server_end, now);
                 return Action::Send(chunk);
             }
             self.caught_up_once = true;
@@ -237,6 +244,11 @@ impl SenderMachine {
     /// Where everything is.
     pub const fn positions(&self) -> &Positions {
         &self.positions
+    }
+
+    /// How far behind the follower is, as time, by its last status.
+    pub const fn lags(&self) -> Lags {
+        self.lag.lags()
     }
 
     /// How far the follower is on its way.

@@ -8,6 +8,7 @@
 //! Invariants: nothing at or above the limit is asked to be sent, the limit never moves back, bytes are asked for in
 //! order and without gaps, and after CopyDone nothing else follows inside the stream.
 
+mod lag;
 mod machine;
 mod positions;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use wal::{Lsn, TimelineId};
 
 use crate::error::ServerError;
 
+pub use lag::Lags;
 pub use machine::SenderMachine;
 pub use positions::Positions;
 

@@ -129,7 +129,7 @@ pub(super) fn server_version(shared: &Shared, serving: &Serving) -> String {
 fn parameters(shared: &Shared, serving: &Serving, peer: &Peer) -> Vec<(String, String)> {
     let version = server_version(shared, serving);
     [
-        ("in_hot_standby", "on"),
+        ("in_hot_standby", if shared.origin.is_received() { "on" } else { "off" }),
         ("default_transaction_read_only", "off"),
         ("integer_datetimes", "on"),
         ("TimeZone", "UTC"),

@@ -27,7 +27,7 @@ use crate::source::Source;
 
 pub use backup::{BackupOptions, CheckpointHook};
 pub use listener::{ListenError, ListenOptions, Listeners};
-pub use run::{Adopter, Listen, ServeError, Server, ServerOptions};
+pub use run::{Adopter, Listen, Origin, ServeError, Server, ServerOptions};
 pub use socket::StdSocket;
 
 /// Whether to go on.
@@ -46,6 +46,7 @@ pub(crate) struct Shared {
     pub(crate) slots: slots::SlotKeeper,
     /// What base backups are taken of; `None` where there is only WAL.
     pub(crate) backups: Option<BackupOptions>,
+    pub(crate) origin: Origin,
     /// For clients of this host and for others, who may have to use TLS.
     pub(crate) handshake_local: ServerConfig,
     pub(crate) handshake_remote: ServerConfig,

@@ -1,5 +1,6 @@
 //! The server as a whole: accepts, counts, and lets everybody go at the end.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -39,6 +40,34 @@ pub struct ServerOptions {
     pub settings: Settings,
     /// What base backups are taken of; `None` where there is only WAL.
     pub backups: Option<BackupOptions>,
+    /// Whose WAL it is at the moment.
+    pub origin: Origin,
+}
+
+/// Whether the WAL that is served is written here, or received (`in_hot_standby`).
+#[derive(Clone, Default)]
+pub enum Origin {
+    /// It is received from elsewhere, or nobody writes it any more.
+    #[default]
+    Received,
+    /// As this says, which is true as long as it is received.
+    Asked(Arc<dyn Fn() -> bool + Send + Sync>),
+}
+
+impl Origin {
+    /// Whether it is received at the moment.
+    pub(super) fn is_received(&self) -> bool {
+        match self {
+            Self::Received => true,
+            Self::Asked(is_received) => is_received(),
+        }
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_received() { "Received" } else { "Written" })
+    }
 }
 
 /// Where clients come from.
@@ -119,7 +148,7 @@ impl Server {
     /// # Errors
     /// Everything that can be wrong with the options.
     pub fn start(options: ServerOptions) -> Result<Self, ServeError> {
-        let ServerOptions { directory, listen, settings, backups } = options;
+        let ServerOptions { directory, listen, settings, backups, origin } = options;
         let tls = match (&settings.ssl_cert_file, &settings.ssl_key_file) {
             (Some(certificate), Some(key)) => Some(server_tls(certificate, key)?),
             (None, None) => None,
@@ -153,6 +182,7 @@ impl Server {
             source,
             slots,
             backups,
+            origin,
             handshake_local: local,
             handshake_remote: remote,
             phase: receiver,

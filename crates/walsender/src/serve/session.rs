@@ -230,6 +230,7 @@ impl Session {
             },
             port: self.shared.port,
             tls: self.shared.handshake_local.tls.is_some(),
+            received: self.shared.origin.is_received(),
         };
         let shown = self.shared.settings.show(name, &facts).ok_or_else(|| {
             let message = format!("unrecognized configuration parameter \"{name}\"");

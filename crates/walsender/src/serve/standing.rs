@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use replication::sender::{FollowerState as State, Positions, SenderMachine};
+use replication::sender::{FollowerState as State, Lags, Positions, SenderMachine};
 use replication::waldir::{Follower, FollowerEntry, FollowerState, UnixMicros, WalDir};
 use tracing::{debug, info, warn};
 use wal::{Lsn, TimelineId};
@@ -35,6 +35,7 @@ impl Standing {
     ) -> Self {
         let slot_name = slot.as_ref().map_or("", SlotInUse::name);
         let mut follower = Follower::new(&peer.application_name, &peer.address, slot_name);
+        peer.user.clone_into(&mut follower.user);
         follower.timeline = timeline;
         follower.sent = start;
         let entry = FollowerEntry::register(dir, follower)
@@ -60,7 +61,7 @@ impl Standing {
         let is_due = self.reported_at.is_none_or(|at| now.duration_since(at) >= INTERVAL);
         if status.is_some() || self.state != Some(state) || is_due || last {
             self.reported_at = Some(now);
-            self.enter(&positions, state, status.is_some());
+            self.enter(&positions, state, status.is_some().then(|| machine.lags()));
         }
         if self.state.replace(state) != Some(state) {
             info!(peer = %self.peer, timeline = %self.timeline, sent = %positions.sent, state = state.as_str(),
@@ -77,7 +78,8 @@ impl Standing {
         }
     }
 
-    fn enter(&self, positions: &Positions, state: State, replied: bool) {
+    /// `lags` if it has just replied.
+    fn enter(&self, positions: &Positions, state: State, lags: Option<Lags>) {
         let Some(entry) = &self.entry else { return };
         entry.update(|follower| {
             follower.state = match state {
@@ -89,7 +91,8 @@ impl Standing {
             follower.write = positions.write;
             follower.flush = positions.flush;
             follower.apply = positions.apply;
-            if replied {
+            if let Some(lags) = lags {
+                follower.lags = lags;
                 follower.last_reply_at = Some(UnixMicros::now());
             }
         });

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use wal::record::{Record, ResourceManager, Xid};
 use wal::writer::{LogIdentity, LogWriter};
 use wal::{Lsn, SegmentNo, SegmentSize, SystemId, TimelineId, WalVersion};
-use walsender::serve::{Listen, ListenOptions, Server, ServerOptions};
+use walsender::serve::{Listen, ListenOptions, Origin, Server, ServerOptions};
 use walsender::settings::Settings;
 
 pub(crate) const SYSTEM: SystemId = SystemId::new(7_000_000_000_000_000_007);
@@ -115,6 +115,7 @@ impl TestServer {
             listen: Listen::On(listen("127.0.0.1")),
             settings: chosen,
             backups: None,
+            origin: Origin::default(),
         };
         let (stop, stopped) = oneshot::channel();
         let (tell, port) = mpsc::channel();

@@ -49,7 +49,7 @@ pub struct StandbyStatus {
     pub flush: Option<Lsn>,
     /// Visible there up to here.
     pub replay: Option<Lsn>,
-    /// Microseconds from the local flush to each of the three above.
+    /// Microseconds from when it was to be sent to each of the three above.
     pub lags: [Option<i64>; 3],
     /// Its rank among the synchronous ones; 0 if it is none.
     pub sync_priority: i32,

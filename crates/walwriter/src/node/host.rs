@@ -188,7 +188,7 @@ fn standby_status(row: FollowerRow) -> StandbyStatus {
     let address = follower.peer.rsplit_once(':');
     StandbyStatus {
         pid: follower.sender_pid,
-        user: String::new(),
+        user: follower.user.clone(),
         application_name: follower.application_name.clone(),
         client_addr: address.map(|(host, _)| host.trim_matches(['[', ']']).to_owned()),
         client_port: address.map_or(Some(-1), |(_, port)| port.parse().ok()),
@@ -198,11 +198,15 @@ fn standby_status(row: FollowerRow) -> StandbyStatus {
         write: known(follower.write),
         flush: known(follower.flush),
         replay: known(follower.apply),
-        lags: [None; 3],
+        lags: [follower.lags.write, follower.lags.flush, follower.lags.apply].map(micros),
         sync_priority: i32::try_from(standing.priority).unwrap_or(i32::MAX),
         sync_state: standing.state,
         reply_time: follower.last_reply_at.map(UnixMicros::as_u64).and_then(since),
     }
+}
+
+fn micros(lag: Option<Duration>) -> Option<i64> {
+    lag.map(|lag| i64::try_from(lag.as_micros()).unwrap_or(i64::MAX))
 }
 
 fn since(micros: u64) -> Option<SystemTime> {

@@ -22,7 +22,7 @@ use replication::error::{ServerError, SqlState};
 use rustix::net::SendFlags;
 use tokio::sync::oneshot;
 use walsender::serve::{
-    Adopter, BackupOptions, CheckpointHook, Listen, ServeError, Server, ServerOptions, StdSocket,
+    Adopter, BackupOptions, CheckpointHook, Listen, Origin, ServeError, Server, ServerOptions, StdSocket,
 };
 use walsender::settings::Settings;
 
@@ -78,6 +78,7 @@ impl Shipping {
             listen: Listen::Elsewhere(port),
             settings,
             backups: Some(backups),
+            origin: origin(Arc::downgrade(engine)),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(ServeError::Thread)?;
@@ -144,6 +145,11 @@ fn refuse(socket: &OwnedFd) {
     if let Err(error) = rustix::net::send(socket, &out, flags) {
         tracing::debug!("could not turn away a client: {}", io::Error::from(error));
     }
+}
+
+/// A standby's WAL is its leader's, until it is one itself.
+fn origin(engine: Weak<Engine>) -> Origin {
+    Origin::Asked(Arc::new(move || engine.upgrade().is_some_and(|engine| engine.is_read_only())))
 }
 
 fn checkpoint_hook(engine: Weak<Engine>) -> Arc<CheckpointHook> {

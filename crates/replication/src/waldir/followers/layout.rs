@@ -1,23 +1,26 @@
 //! One follower, as words.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use wal::{Lsn, TimelineId};
 
+use crate::sender::Lags;
 use crate::waldir::UnixMicros;
 
-/// `WALFOLL` and version 1, as bytes on a little-endian machine.
-pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"WALFOLL\x01");
+/// `WALFOLL` and version 2, as bytes on a little-endian machine.
+pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"WALFOLL\x02");
 pub(super) const MAGIC_WORD: usize = 0;
 pub(super) const CAPACITY: usize = 128;
 const HEADER_LEN: usize = 4096;
 const ENTRY_LEN: usize = 512;
 pub(super) const FILE_LEN: usize = HEADER_LEN + CAPACITY * ENTRY_LEN;
 
-const NUMBERS: usize = 9;
+const NUMBERS: usize = 12;
+const TEXTS: usize = 4;
 const TEXT_WORDS: usize = 8;
 const TEXT_LEN: usize = TEXT_WORDS * 8;
-const _: () = assert!((1 + NUMBERS + 3 * TEXT_WORDS) * 8 <= ENTRY_LEN);
+const _: () = assert!((1 + NUMBERS + TEXTS * TEXT_WORDS) * 8 <= ENTRY_LEN);
 
 /// The byte locked by the owner of entry `index`.
 pub(super) fn owner_lock(index: usize) -> u64 {
@@ -96,7 +99,11 @@ pub struct Follower {
     pub apply: Lsn,
     /// When its last status message came; `None` if none has.
     pub last_reply_at: Option<UnixMicros>,
-    /// Its `application_name`. This text and the others are cut to 64 bytes in the table.
+    /// How far behind it is, as time.
+    pub lags: Lags,
+    /// Its user. This text and the others are cut to 64 bytes in the table.
+    pub user: String,
+    /// Its `application_name`.
     pub application_name: String,
     /// Where it connected from: `address:port`, or `[local]`.
     pub peer: String,
@@ -121,6 +128,8 @@ impl Follower {
             flush: Lsn::INVALID,
             apply: Lsn::INVALID,
             last_reply_at: None,
+            lags: Lags::default(),
+            user: String::new(),
             application_name: application_name.into(),
             peer: peer.into(),
             slot: slot.into(),
@@ -138,9 +147,12 @@ impl Follower {
             self.flush.as_u64(),
             self.apply.as_u64(),
             UnixMicros::to_word(self.last_reply_at),
+            lag_word(self.lags.write),
+            lag_word(self.lags.flush),
+            lag_word(self.lags.apply),
         ];
-        let texts =
-            [&self.application_name, &self.peer, &self.slot].into_iter().flat_map(|text| text_words(text));
+        let texts: [&str; TEXTS] = [&self.user, &self.application_name, &self.peer, &self.slot];
+        let texts = texts.into_iter().flat_map(text_words);
         for (word, value) in fields.iter().zip(numbers.into_iter().chain(texts)) {
             word.store(value, Ordering::Relaxed);
         }
@@ -159,11 +171,22 @@ impl Follower {
             flush: Lsn::new(next()),
             apply: Lsn::new(next()),
             last_reply_at: UnixMicros::new(next()),
+            lags: Lags { write: lag_of(next()), flush: lag_of(next()), apply: lag_of(next()) },
+            user: text(&mut next),
             application_name: text(&mut next),
             peer: text(&mut next),
             slot: text(&mut next),
         }
     }
+}
+
+/// Microseconds and one more; 0 for none.
+fn lag_word(lag: Option<Duration>) -> u64 {
+    lag.map_or(0, |lag| u64::try_from(lag.as_micros()).unwrap_or(u64::MAX).saturating_add(1))
+}
+
+fn lag_of(word: u64) -> Option<Duration> {
+    word.checked_sub(1).map(Duration::from_micros)
 }
 
 fn text_words(text: &str) -> [u64; TEXT_WORDS] {
@@ -196,6 +219,9 @@ mod tests {
         follower.sent = Lsn::new(4);
         (follower.write, follower.flush, follower.apply) = (Lsn::new(3), Lsn::new(2), Lsn::new(1));
         follower.last_reply_at = UnixMicros::new(9);
+        follower.user = "me".to_owned();
+        follower.lags =
+            Lags { write: Some(Duration::ZERO), flush: Some(Duration::from_micros(7)), apply: None };
         follower.store(&words);
         follower.application_name = "é".repeat(32);
         assert_eq!(Follower::load(&words), follower);

@@ -6,14 +6,14 @@
 //!
 //! | byte | | |
 //! |---|---|---|
-//! | 0 | magic | `WALFOLL` and the layout's version, 1 |
+//! | 0 | magic | `WALFOLL` and the layout's version, 2 |
 //! | 8 | | unused |
 //! | 16 | wake | u32, incremented at each change of any entry: the futex that readers wait on; 4 bytes unused |
 //! | 4096 | entries | 128 of 512 bytes each |
 //!
 //! An entry: a sequence word that is odd while the entry changes, then process id, state, timeline, connected at,
-//! sent, write, flush, apply, last reply at (one word each), then application name, peer and slot (64 bytes each,
-//! UTF-8, padded with zeros).
+//! sent, write, flush, apply, last reply at, the lags of write, flush and apply in microseconds and one more (one word
+//! each), then user, application name, peer and slot (64 bytes each, UTF-8, padded with zeros).
 //!
 //! Two locks per entry tell what to believe, as in the status file: byte *i* of the file is held by the owner of
 //! entry *i*, byte 128 + *i* once that owner has replaced what was in it. A reader looks at the second one before

@@ -20,6 +20,13 @@ fn a_standby_made_by_pg_basebackup_follows_is_restarted_and_promoted() {
         let followers = leader.storage().followers().unwrap();
         followers.iter().any(|row| row.follower.apply >= leader.engine().confirmed())
     });
+    let row = || leader.storage().followers().unwrap().remove(0).follower;
+    assert_eq!(row().user, "postgres");
+    standby.wait_for(leader.put("timed", "1"));
+    wait_until("the lags to be known", || {
+        let lags = row().lags;
+        lags.write.is_some() && lags.flush >= lags.write && lags.apply >= lags.write
+    });
     let receiver = standby.storage().receiver().unwrap();
     assert!(receiver.streaming && receiver.flushed >= leader.engine().confirmed(), "{receiver:?}");
     standby.stop();
@@ -147,4 +154,27 @@ fn a_slot_keeps_wal_as_far_as_it_may() {
     assert_eq!(status(), "lost");
     leader.storage().drop_slot(&name).unwrap();
     assert_eq!(leader.storage().slots().unwrap(), []);
+}
+
+#[test]
+fn followers_are_told_whether_the_server_leads() {
+    let root = root();
+    let leader = TestNode::new_leader(&root.path().join("leader"), &[]);
+    let path = root.path().join("standby");
+    leader.back_up(&path, &[]);
+    let conninfo = leader.conninfo("s1");
+    let standby = TestNode::start(&path, &[("primary_conninfo", conninfo.as_str())]);
+    // libpq goes by ParameterStatus.
+    let is = |node: &TestNode, what: &str| {
+        let conninfo = format!("{} replication=true target_session_attrs={what}", node.conninfo("psql"));
+        let run =
+            Command::new(format!("{BIN}/psql")).args(["-XAtc", "SHOW in_hot_standby", &conninfo]).output();
+        let run = run.unwrap();
+        run.status.success().then(|| String::from_utf8_lossy(&run.stdout).trim().to_owned())
+    };
+    let (off, on) = (Some("off".to_owned()), Some("on".to_owned()));
+    assert_eq!((is(&leader, "primary"), is(&leader, "standby")), (off.clone(), None));
+    assert_eq!((is(&standby, "primary"), is(&standby, "standby")), (None, on));
+    standby.storage().promote_now().unwrap();
+    assert_eq!(is(&standby, "primary"), off);
 }
