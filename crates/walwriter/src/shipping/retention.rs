@@ -12,6 +12,7 @@ use super::Shipping;
 /// Tells what slots hold back, and how much they may.
 #[derive(Debug)]
 pub struct Retention {
+    dir: WalDir,
     slots: Slots,
     shipping: Arc<Shipping>,
     engine: Weak<Engine>,
@@ -23,7 +24,8 @@ impl Retention {
     /// Of the slots in `dir` and of `shipping`'s temporary ones. `most` is `max_slot_wal_keep_size` in bytes.
     pub fn new(dir: WalDir, shipping: Arc<Shipping>, engine: &Arc<Engine>, most: Option<u64>) -> Arc<Self> {
         let retention = Arc::new(Self {
-            slots: Slots::new(dir),
+            slots: Slots::new(dir.clone()),
+            dir,
             shipping,
             engine: Arc::downgrade(engine),
             most: AtomicU64::new(most.unwrap_or(u64::MAX)),
@@ -49,8 +51,11 @@ impl Retention {
                 return Some(Lsn::INVALID);
             }
         };
+        // A slot whose WAL is gone keeps nothing any more: what came after it would be of no use.
+        let log = engine.log();
+        let lost = super::slots::Lost::look(&self.dir, log.segment_size());
         let lasting = names.iter().filter_map(|name| match self.slots.read(name) {
-            Ok(slot) => slot?.restart_lsn,
+            Ok(slot) => slot?.restart_lsn.filter(|&restart| !lost.has(restart)),
             Err(error) => {
                 tracing::error!("WAL is kept because replication slot \"{name}\" cannot be read: {error}");
                 Some(Lsn::INVALID)
@@ -59,7 +64,7 @@ impl Retention {
         let temporary = self.shipping.adopter().and_then(walsender::serve::Adopter::oldest_temporary_slot);
         let oldest = lasting.chain(temporary).min()?;
         let most = self.most.load(Ordering::Relaxed);
-        Some(bounded(oldest, engine.log().flushed(), most))
+        Some(bounded(oldest, log.flushed(), most))
     }
 }
 

@@ -55,7 +55,7 @@ pub fn slots(
     most: Option<u64>,
 ) -> Result<Vec<SlotRow>, SlotError> {
     let slots = Slots::new(dir.clone());
-    let oldest = oldest_segment(dir, segment_size);
+    let lost = Lost::look(dir, segment_size);
     let mut rows = Vec::new();
     for name in slots.list()? {
         // One that was dropped meanwhile is none.
@@ -63,7 +63,7 @@ pub fn slots(
         let wal_status = restart.map(|restart| {
             let behind = end.bytes_since(restart);
             match () {
-                () if oldest.is_some_and(|oldest| segment_size.floor(restart) < oldest) => WalStatus::Lost,
+                () if lost.has(restart) => WalStatus::Lost,
                 () if most.is_some_and(|most| behind > most) => WalStatus::Unreserved,
                 () if behind > max_wal_size => WalStatus::Extended,
                 () => WalStatus::Reserved,
@@ -101,8 +101,26 @@ pub fn drop_slot(dir: &WalDir, name: &SlotName) -> Result<(), SlotError> {
     Slots::new(dir.clone()).drop(name)
 }
 
-/// The start of the oldest segment that is there.
-fn oldest_segment(dir: &WalDir, size: SegmentSize) -> Option<Lsn> {
-    let listing = dir.list(size).ok()?;
-    listing.segments.iter().map(|file| size.start_of(file.segment)).min()
+/// Which WAL is gone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lost {
+    segment_size: SegmentSize,
+    /// The start of the oldest segment that is there; `None` if none is known.
+    oldest: Option<Lsn>,
+}
+
+impl Lost {
+    /// What is missing from the front of `dir` now.
+    pub(super) fn look(dir: &WalDir, segment_size: SegmentSize) -> Self {
+        let listing = dir.list(segment_size).ok();
+        let starts = listing.and_then(|listing| {
+            listing.segments.iter().map(|file| segment_size.start_of(file.segment)).min()
+        });
+        Self { segment_size, oldest: starts }
+    }
+
+    /// Whether the WAL at `restart` is gone.
+    pub(super) fn has(&self, restart: Lsn) -> bool {
+        self.oldest.is_some_and(|oldest| self.segment_size.floor(restart) < oldest)
+    }
 }

@@ -78,3 +78,33 @@ fn a_standby_lives_from_an_archive_alone_and_follows_timelines_that_turn_up_ther
     assert_eq!(node.engine().log().timeline(), TimelineId::new(2));
     assert!(node.get("one399").is_some() && node.get("two399").is_some());
 }
+
+#[test]
+fn a_slot_that_lost_its_wal_says_so_keeps_nothing_and_its_follower_is_told_what_is_missing() {
+    let root = root();
+    let settings = [SMALL.as_slice(), &[("max_slot_wal_keep_size", "2MB")]].concat();
+    let path = root.path().join("leader");
+    let leader = TestNode::new_leader(&path, &settings);
+    let slot = SlotName::new("late").unwrap();
+    let restart = leader.storage().create_slot(&slot, true).unwrap().unwrap();
+    let row = || leader.storage().slots().unwrap().remove(0);
+    assert_eq!(row().wal_status, Some(shipping::WalStatus::Reserved));
+    let first = leader.engine().log().segment_size().segment_of(restart);
+    let first = first.file_name(TimelineId::FIRST, leader.engine().log().segment_size());
+    for round in 0..3 {
+        leader.put_much(&format!("{round} "));
+        leader.engine().checkpoint(engine::checkpoint::Cause::Immediate).unwrap();
+    }
+    assert_eq!((row().wal_status, row().safe_wal_size), (Some(shipping::WalStatus::Lost), None));
+    assert_eq!(leader.storage().retention.oldest_needed(), None, "nothing is kept for what cannot go on");
+    let run = Command::new(format!("{BIN}/pg_receivewal"))
+        .args(["--no-loop", "-S", "late", "-d", &leader.conninfo("late"), "-D"])
+        .arg(root.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(!run.status.success(), "{said}");
+    assert!(said.contains(&format!("requested WAL segment {first} has already been removed")), "{said}");
+    leader.storage().drop_slot(&slot).unwrap();
+    assert!(leader.storage().slots().unwrap().is_empty());
+}
