@@ -30,10 +30,15 @@ pub struct PoolStats {
 }
 
 impl BufferPool {
+    /// Pages it may have.
+    pub(crate) fn capacity(&self) -> usize {
+        self.frames_per_shard * self.shards.len()
+    }
+
     /// Numbers about this pool, each right by itself.
     pub fn stats(&self) -> PoolStats {
         let mut stats = PoolStats {
-            capacity: self.frames_per_shard * self.shards.len(),
+            capacity: self.capacity(),
             dirty: self.dirty_count(),
             versions: self.versions.load(Ordering::Relaxed),
             read: self.read.load(Ordering::Relaxed),

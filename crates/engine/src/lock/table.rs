@@ -98,6 +98,30 @@ impl LockTable {
         self.lock(owner, name, mode, waker)
     }
 
+    /// Takes the row `key` of `tree` if that can be had at once. Whether it is held; never for an owner that waits.
+    pub fn try_lock_row(&self, owner: &mut LockOwner, tree: TreeId, key: &[u8]) -> bool {
+        let name = LockName(self.keys.hash_one((tree, Some(key))));
+        self.try_lock(owner, name, LockMode::Exclusive)
+    }
+
+    /// Takes a whole tree, or more of it than before, if that can be had at once. Whether it is held.
+    pub fn try_lock_tree(&self, owner: &mut LockOwner, tree: TreeId, mode: LockMode) -> bool {
+        let name = LockName(self.keys.hash_one((tree, None::<&[u8]>)));
+        self.try_lock(owner, name, mode)
+    }
+
+    fn try_lock(&self, owner: &mut LockOwner, name: LockName, mode: LockMode) -> bool {
+        if owner.waiting.is_some() {
+            return false;
+        }
+        match self.request(owner.id, name, mode) {
+            Outcome::Granted => owner.held.push(name),
+            Outcome::Held => {}
+            Outcome::Busy => return false,
+        }
+        true
+    }
+
     fn lock(
         &self,
         owner: &mut LockOwner,

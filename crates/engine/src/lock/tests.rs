@@ -47,6 +47,22 @@ impl<'a> Session<'a> {
 }
 
 #[test]
+fn a_tree_is_taken_at_once_by_its_only_writer_or_not_at_all() {
+    let table = LockTable::new();
+    let [mut a, mut b] = [(); 2].map(|()| Session::new(&table));
+    assert_eq!((a.tree(LockMode::Shared), b.tree(LockMode::Shared)), (Locked::Granted, Locked::Granted));
+    assert!(!table.try_lock_tree(&mut a.owner, TREE, LockMode::Exclusive));
+    b.release();
+    assert!(table.try_lock_tree(&mut a.owner, TREE, LockMode::Exclusive));
+    assert_eq!(b.tree(LockMode::Shared), Locked::Wait);
+    assert!(table.try_lock_row(&mut a.owner, TREE, b"k"));
+    assert!(!table.try_lock_row(&mut b.owner, TREE, b"k"));
+    a.release();
+    assert_eq!((b.wakes(), b.tree(LockMode::Shared)), (1, Locked::Granted));
+    assert!(table.try_lock_row(&mut b.owner, TREE, b"k"));
+}
+
+#[test]
 fn a_row_goes_to_those_who_wait_in_the_order_in_which_they_came() {
     let table = LockTable::new();
     let [mut a, mut b, mut c] = [(); 3].map(|()| Session::new(&table));

@@ -9,8 +9,11 @@ use crate::buffer::BufferPool;
 use crate::run::{Overlay, apply_fragments};
 use crate::{EngineError, PageId, TreeId};
 
-/// Pages copied before they are published: a page that many runs in a row change is copied once.
-const MAX_PAGES: usize = 2048;
+/// Pages copied before they are published, at least: a page that many runs in a row change is copied once.
+const MIN_PAGES: usize = 2048;
+/// The part of the buffer pool that the copies may take beside it. Runs that change pages all over a table meet few of
+/// them twice among a small number.
+const PART_OF_POOL: usize = 4;
 
 /// The effect of whole runs on pages, gathered. A run's pages get its end as their `pd_lsn` when all its records are
 /// applied, or when some of them have to be published before: nobody reads at an LSN that far yet.
@@ -73,8 +76,8 @@ impl Batch {
     }
 
     /// Whether there are so many pages that they should be published.
-    pub(super) fn is_full(&self) -> bool {
-        self.overlay.len() >= MAX_PAGES
+    pub(super) fn is_full(&self, pool: &BufferPool) -> bool {
+        self.overlay.len() >= (pool.capacity() / PART_OF_POOL).max(MIN_PAGES)
     }
 
     /// Publishes all pages. The caller has ended the run.

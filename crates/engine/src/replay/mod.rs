@@ -209,7 +209,7 @@ impl Replayer {
         }
         self.run = run;
         self.batch.end_run(&self.pool, end)?;
-        if self.batch.is_full() {
+        if self.batch.is_full(&self.pool) {
             self.batch.publish(&self.pool);
         }
         Ok(())
@@ -233,7 +233,7 @@ impl Replayer {
                 if record.end < end {
                     self.apply_blocks(&record.bytes, record.end, end)?;
                 }
-                if self.batch.is_full() {
+                if self.batch.is_full(&self.pool) {
                     self.batch.end_run(&self.pool, end)?;
                     self.batch.publish(&self.pool);
                 }

@@ -26,6 +26,10 @@ use crate::log::{Log, LogStart};
 use crate::replay::{LogReader, Met, Progress, Replayer};
 use crate::{Engine, EngineError, EngineOptions};
 
+/// How much log a standby that lags behind replays before it shows that, in bytes: a page is copied once in all of it. A
+/// tenth of a second's work.
+const SHOWN_AT_ONCE: u64 = 16 << 20;
+
 /// A standby over a data directory.
 pub struct Standby {
     engine: Arc<Engine>,
@@ -186,8 +190,8 @@ impl Standby {
             log.advance(limit, driver.reader.source().history.timeline_at(limit));
         }
         loop {
+            let progress = Self::apply_some(driver, limit)?;
             let Driver { reader, replayer, .. } = &mut *driver;
-            let progress = reader.read(limit, |record| replayer.apply(record))?;
             if at_start {
                 log.advance(reader.position(), replayer.timeline());
             }
@@ -201,6 +205,18 @@ impl Standby {
             }
             if ended {
                 return Ok(());
+            }
+        }
+    }
+
+    /// Applies what there is up to `limit`, as far as it should be before it is shown.
+    fn apply_some(driver: &mut Driver, limit: Lsn) -> Result<Progress, EngineError> {
+        let Driver { reader, replayer, .. } = driver;
+        let start = reader.position();
+        loop {
+            let progress = reader.read(limit, |record| replayer.apply(record))?;
+            if matches!(progress, Progress::End(_)) || reader.position().bytes_since(start) >= SHOWN_AT_ONCE {
+                return Ok(progress);
             }
         }
     }

@@ -141,6 +141,16 @@ impl Transaction {
         self.engine.locks.lock_tree(&mut self.locks, tree, mode, waker)
     }
 
+    /// The same, only if it can be had at once. Whether it is held.
+    pub fn try_lock_row(&mut self, tree: TreeId, key: &[u8]) -> bool {
+        self.engine.locks.try_lock_row(&mut self.locks, tree, key)
+    }
+
+    /// The same for a whole tree, of which less may be held already.
+    pub fn try_lock_tree(&mut self, tree: TreeId, mode: LockMode) -> bool {
+        self.engine.locks.try_lock_tree(&mut self.locks, tree, mode)
+    }
+
     /// Writes `value` under `key`. The caller holds the row's lock.
     pub fn put(&mut self, tree: TreeId, key: &[u8], value: &[u8]) -> Result<(), EngineError> {
         self.check_writable()?;

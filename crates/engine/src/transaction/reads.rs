@@ -1,12 +1,13 @@
 //! Reading single rows.
 
 use std::cell::Cell;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use wal::Lsn;
 
 use super::{Isolation, Transaction};
-use crate::btree::BTree;
+use crate::btree::{BTree, Cursor};
 use crate::buffer::BufferPool;
 use crate::page::Page;
 use crate::page_access::PageReader;
@@ -108,6 +109,20 @@ impl Transaction {
             }
         }
         Ok(value)
+    }
+
+    /// Whether `tree`, which this transaction has locked exclusively and not created, is empty: as it wrote it and as the latest
+    /// commits left it, confirmed or not.
+    pub fn is_empty_locked(&self, tree: TreeId) -> Result<bool, EngineError> {
+        if self.writes.writes(tree).is_some_and(|writes| !writes.is_empty()) {
+            return Ok(false);
+        }
+        self.engine.publishing.read(|| {
+            let pages = Latest { pool: &self.engine.pool, newest: Cell::new(Lsn::INVALID) };
+            let mut cursor = Cursor::new(BTree::new(tree), Bound::Unbounded, Bound::Unbounded);
+            let (mut key, mut value) = (Vec::new(), Vec::new());
+            Ok(!cursor.next(&pages, &mut key, &mut value)?)
+        })
     }
 
     /// The latest value, and the newest change to any page on the way to it.

@@ -1,13 +1,15 @@
 //! COPY FROM: lines become rows.
 //!
 //! Rows go straight to the pages of a tree that the transaction has made and nobody has written to, as long as they come
-//! in the order of their keys; else they are inserted as INSERT would.
+//! in the order of their keys; else they are inserted as INSERT would. A table that is empty when a COPY of some size
+//! begins is given such a tree; until the transaction ends, others who want to write to it wait.
 
 use engine::{BulkLoad, TreeId};
 use sql::copy::{CopyDecoder, CopyRecord};
 use sql::plan::{CopyFromPlan, unique_violation};
 use sql::{PlanNode, key};
 
+use super::ddl::replace_if_empty;
 use super::env::{Env, Progress};
 use super::portal::{Portal, Work};
 use super::session::SqlSession;
@@ -16,14 +18,23 @@ use super::{Failure, Result};
 use crate::catalog::next_row_id;
 use crate::session::{CopyFormat, Format, Step};
 
+/// With so much data a COPY is worth a new tree, in bytes. So much is gathered before the first row is placed.
+const LARGE: usize = 64 << 10;
+
 /// A COPY FROM under way.
 pub(super) struct CopyFromRun {
     decoder: CopyDecoder,
     record: CopyRecord,
     /// All data has been taken.
     ended: bool,
+    /// How much data has been taken.
+    taken: usize,
     /// Where rows go; decided with the first.
     target: Target,
+    /// The tree they go to.
+    tree: TreeId,
+    /// Nobody else can reach the tree: its rows need no locks.
+    alone: bool,
     /// The row in `key` and `row` is not placed yet.
     has_row: bool,
     key: Vec<u8>,
@@ -51,7 +62,10 @@ impl CopyFromRun {
             decoder: CopyDecoder::new(plan.options.clone()),
             record: CopyRecord::default(),
             ended: false,
+            taken: 0,
             target: Target::Undecided,
+            tree: TreeId::new(plan.table.tree),
+            alone: false,
             has_row: false,
             key: Vec::new(),
             row: Vec::new(),
@@ -71,17 +85,10 @@ impl CopyFromRun {
         env: &mut Env<'_>,
         slice: &mut Slice,
     ) -> Result<Progress> {
-        if let Target::Undecided = self.target {
-            let tree = TreeId::new(plan.table.tree);
-            if env.can_load && env.changes.untouched.contains(&tree) {
-                env.changes.untouched.retain(|untouched| *untouched != tree);
-                self.target = Target::Pages(env.transaction.bulk_load(tree)?);
-            } else {
-                if let Some(wait) = env.lock_for_writing(&plan.table)? {
-                    return Ok(wait);
-                }
-                self.target = Target::Rows;
-            }
+        if let Target::Undecided = self.target
+            && let Some(wait) = self.decide(plan, env)?
+        {
+            return Ok(wait);
         }
         loop {
             if !self.has_row && !self.read(plan, env)? {
@@ -105,6 +112,33 @@ impl CopyFromRun {
         }
     }
 
+    /// Decides where rows go, or says why that cannot be decided yet. Locks come before data is taken: what was taken would be
+    /// lost if the statement had to begin anew.
+    fn decide(&mut self, plan: &CopyFromPlan, env: &mut Env<'_>) -> Result<Option<Progress>> {
+        if env.can_load && env.changes.untouched.contains(&self.tree) {
+            env.changes.untouched.retain(|untouched| *untouched != self.tree);
+            self.target = Target::Pages(env.transaction.bulk_load(self.tree)?);
+        } else {
+            if let Some(wait) = env.lock_for_writing(&plan.table)? {
+                return Ok(Some(wait));
+            }
+            let large = self.taken >= LARGE;
+            if !large && !self.ended {
+                return Ok(Some(Progress::Full));
+            }
+            let emptied = if large { replace_if_empty(env, &plan.table)? } else { None };
+            self.target = match emptied {
+                Some(tree) => {
+                    self.tree = tree;
+                    Target::Pages(env.transaction.bulk_load(tree)?)
+                }
+                None => Target::Rows,
+            };
+        }
+        self.alone = env.changes.created.contains(&self.tree);
+        Ok(None)
+    }
+
     /// Makes a row of the next line. False: there is none.
     fn read(&mut self, plan: &CopyFromPlan, env: &Env<'_>) -> Result<bool> {
         let table = &plan.table;
@@ -119,8 +153,7 @@ impl CopyFromRun {
         plan.encode(&self.record, &env.expressions(), &mut self.key, &mut self.row)
             .map_err(|error| line(self.decoder.line(), error.into()))?;
         if table.primary_key.is_none() {
-            let tree = TreeId::new(table.tree);
-            let counter = env.context.shared.catalog.row_ids.counter(tree, env.transaction)?;
+            let counter = env.context.shared.catalog.row_ids.counter(self.tree, env.transaction)?;
             key::encode_rowid(next_row_id(&counter)?, &mut self.key);
         }
         Ok(true)
@@ -136,9 +169,9 @@ impl CopyFromRun {
                 load.finish()?;
             }
         }
-        let tree = TreeId::new(plan.table.tree);
+        let tree = self.tree;
         if plan.table.primary_key.is_some() {
-            if !env.lock_row(tree, &self.key)? {
+            if !self.alone && !env.lock_row(tree, &self.key)? {
                 return Ok(false);
             }
             if env.transaction.get_locked(tree, &self.key)?.is_some() {
@@ -157,7 +190,9 @@ impl SqlSession {
     pub(super) fn take_copy_data(&mut self, portal: &mut Portal, data: &[u8]) -> Result<Step> {
         let PlanNode::CopyFrom(plan) = &portal.planned.plan.node else { return Err(no_copy()) };
         let format = CopyFromRun::format(plan);
-        copy(portal)?.decoder.feed(data)?;
+        let run = copy(portal)?;
+        run.taken += data.len();
+        run.decoder.feed(data)?;
         let mut nothing = Vec::new();
         match self.step_portal(portal, &mut nothing, &mut u64::MAX.clone())? {
             Step::CopyIn(_) => Ok(Step::CopyIn(format)),

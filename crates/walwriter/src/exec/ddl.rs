@@ -115,16 +115,42 @@ fn drop_tables(tables: &[Arc<TableDef>], env: &mut Env<'_>) -> Result<Progress> 
 
 fn truncate(tables: &[Arc<TableDef>], env: &mut Env<'_>) -> Result<Progress> {
     let Some(tables) = lock_all(tables, env)? else { return Ok(Progress::Blocked) };
-    for mut table in tables {
-        drop_tree(env, TreeId::new(table.tree))?;
-        let tree = env.transaction.create_tree()?;
-        env.changes.created.push(tree);
+    for table in tables {
+        let tree = replace_tree(env, table)?;
         env.changes.untouched.push(tree);
-        env.context.shared.catalog.row_ids.begin(tree, 1);
-        table.tree = tree.as_u32();
-        put(env, table)?;
     }
     Ok(Progress::Done)
+}
+
+/// Gives a table that is locked against all others an empty tree in place of its own.
+fn replace_tree(env: &mut Env<'_>, mut table: TableDef) -> Result<TreeId> {
+    drop_tree(env, TreeId::new(table.tree))?;
+    let tree = env.transaction.create_tree()?;
+    env.changes.created.push(tree);
+    env.context.shared.catalog.row_ids.begin(tree, 1);
+    table.tree = tree.as_u32();
+    put(env, table)?;
+    Ok(tree)
+}
+
+/// Gives a table to which this transaction may write a tree that nobody else can reach yet, to be loaded, if it is empty
+/// and nobody else is writing to it. From then on others who want to write to it wait.
+pub(super) fn replace_if_empty(env: &mut Env<'_>, table: &TableDef) -> Result<Option<TreeId>> {
+    let (tree, key) = (TreeId::new(table.tree), table_key(&table.name));
+    // What others have changed since a repeatable snapshot began would go unnoticed.
+    let read_committed = env.transaction.isolation() == engine::Isolation::ReadCommitted;
+    if !env.can_load || !read_committed || env.changes.created.contains(&tree) {
+        return Ok(None);
+    }
+    let alone = env.transaction.try_lock_tree(tree, LockMode::Exclusive)
+        && env.transaction.try_lock_row(TreeId::CATALOG, &key);
+    if !alone || !env.transaction.is_empty_locked(tree)? {
+        return Ok(None);
+    }
+    match latest_definition(env, &table.name)? {
+        Some(latest) if latest.tree == table.tree => Ok(Some(replace_tree(env, latest)?)),
+        _ => Ok(None),
+    }
 }
 
 /// Locks tables against all others; `None`: somebody has one of them.

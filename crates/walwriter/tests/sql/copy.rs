@@ -32,6 +32,56 @@ fn a_key_that_exists_fails_the_whole_copy_and_says_where() {
     assert_eq!(client.rows("select count(*) from t"), ["0"]);
 }
 
+/// More lines than a COPY gathers before it chooses how to place them: keys from `keys`, each with a text of 100 bytes.
+fn lines(keys: impl Iterator<Item = u32>) -> Vec<u8> {
+    keys.map(|key| format!("{key}\t{key:0100}\n")).collect::<String>().into_bytes()
+}
+
+#[test]
+fn a_large_copy_into_an_empty_table_is_all_there_or_not_at_all_in_whatever_order_it_comes() {
+    let server = Server::start();
+    let mut client = server.connect();
+    let mut other = server.connect();
+    client.query("create table t (id int primary key, v text)");
+    client.copying = lines((1..=3000).chain([77]));
+    assert_eq!(client.error("copy t from stdin").0, "23505");
+    client.query("begin");
+    client.copying = lines(1..=3000);
+    client.query("copy t from stdin");
+    assert_eq!(other.rows("select count(*) from t"), ["0"]);
+    assert_eq!(client.rows("select count(*), min(id), max(id) from t"), ["3000|1|3000"]);
+    client.query("rollback");
+    assert_eq!(client.rows("select count(*) from t"), ["0"]);
+    client.copying = lines((0..3000).map(|n| n * 1231 % 3000 + 1));
+    assert_eq!(client.query("copy t from stdin").tags, ["COPY 3000"]);
+    assert_eq!(other.rows("select count(*), min(id), max(id) from t"), ["3000|1|3000"]);
+    // It is not empty any more.
+    client.copying = lines(3001..=6000);
+    assert_eq!(client.query("copy t from stdin").tags, ["COPY 3000"]);
+    client.copying = lines(6001..=9000).into_iter().chain(lines(5..6)).collect();
+    assert_eq!(client.error("copy t from stdin").0, "23505");
+    assert_eq!(other.rows("select count(*), max(id) from t"), ["6000|6000"]);
+    client.query("create table k (v text)");
+    client.copying =
+        lines(1..=3000).into_iter().map(|byte| if byte == b'\t' { b' ' } else { byte }).collect();
+    client.query("copy k from stdin");
+    client.query("insert into k values ('one more')");
+    assert_eq!(other.rows("select count(*) from k"), ["3001"]);
+}
+
+#[test]
+fn a_large_copy_into_an_empty_table_waits_for_nobody_who_is_writing_to_it() {
+    let server = Server::start();
+    let mut client = server.connect();
+    let mut other = server.connect();
+    client.query("create table t (id int primary key, v text)");
+    other.query("begin; insert into t values (100000, 'first')");
+    client.copying = lines(1..=3000);
+    assert_eq!(client.query("copy t from stdin").tags, ["COPY 3000"]);
+    other.query("commit");
+    assert_eq!(other.rows("select count(*) from t"), ["3001"]);
+}
+
 #[test]
 fn rows_copied_into_a_table_of_the_same_transaction_are_like_others() {
     let server = Server::start();
