@@ -103,6 +103,7 @@ impl Cursor {
         value: &mut Vec<u8>,
     ) -> Result<bool, EngineError> {
         let mut fresh = self.settle(r)?;
+        let mut left = false;
         loop {
             let Some(held) = &self.leaf else { return Ok(false) };
             let node = Node::open(&held.leaf.page, held.leaf.id)?;
@@ -113,6 +114,10 @@ impl Cursor {
                     Bound::Included(upper) => found > upper.as_slice(),
                     Bound::Excluded(upper) => found >= upper.as_slice(),
                 };
+                if beyond && left {
+                    // What may come to lie before it comes to the leaf that was left.
+                    self.leaf = None;
+                }
                 return if beyond { Ok(false) } else { self.take(r, Side::After, key, value) };
             }
             if !fresh {
@@ -121,7 +126,11 @@ impl Cursor {
                 fresh = self.settle(r)?;
                 continue;
             }
-            let Some(high) = self.fences.high().map(<[u8]>::to_vec) else { return Ok(false) };
+            let Some(high) = self.fences.high().map(<[u8]>::to_vec) else {
+                self.leaf = None;
+                return Ok(false);
+            };
+            left = true;
             let moved = self.go(r, Target::Containing(&high), |node| Ok(node.search(&high)?.index))?;
             if !moved || self.fences.high().is_some_and(|next| next <= high.as_slice()) {
                 return Err(self.circle());
@@ -138,6 +147,7 @@ impl Cursor {
         value: &mut Vec<u8>,
     ) -> Result<bool, EngineError> {
         let mut fresh = self.settle(r)?;
+        let mut left = false;
         loop {
             let Some(held) = &self.leaf else { return Ok(false) };
             let node = Node::open(&held.leaf.page, held.leaf.id)?;
@@ -148,6 +158,10 @@ impl Cursor {
                     Bound::Included(lower) => found < lower.as_slice(),
                     Bound::Excluded(lower) => found <= lower.as_slice(),
                 };
+                if beyond && left {
+                    // What may come to lie before it comes to the leaf that was left.
+                    self.leaf = None;
+                }
                 return if beyond { Ok(false) } else { self.take(r, Side::Before, key, value) };
             }
             if !fresh {
@@ -155,7 +169,11 @@ impl Cursor {
                 fresh = self.settle(r)?;
                 continue;
             }
-            let Some(low) = self.fences.low().map(<[u8]>::to_vec) else { return Ok(false) };
+            let Some(low) = self.fences.low().map(<[u8]>::to_vec) else {
+                self.leaf = None;
+                return Ok(false);
+            };
+            left = true;
             let moved = self.go(r, Target::Below(&low), |node| Ok(node.search(&low)?.index))?;
             if !moved || self.fences.low().is_some_and(|next| next >= low.as_slice()) {
                 return Err(self.circle());

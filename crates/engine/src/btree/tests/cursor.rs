@@ -192,6 +192,27 @@ fn an_end_is_an_end_only_until_something_comes_after_it() {
 }
 
 #[test]
+fn an_end_that_is_on_another_leaf_does_not_hide_what_comes_before_it() {
+    // The end is looked for wherever the leaves happen to meet: at every key.
+    for last in (0..1_000).step_by(3) {
+        let (mut tree, _) = filled((0..1_000).filter(|number| number % 3 == 0));
+        let mut cursor = Cursor::new(TREE, Bound::Included(key(last)), Bound::Excluded(key(last + 3)));
+        let (mut found, mut value) = (Vec::new(), Vec::new());
+        assert!(cursor.next(&tree, &mut found, &mut value).unwrap(), "{last}");
+        assert!(!cursor.next(&tree, &mut found, &mut value).unwrap(), "{last}");
+        let before = tree.clone();
+        TREE.put(&mut tree, &key(last + 1), b"new").unwrap();
+        for (id, page) in &before.pages {
+            if page.bytes() == tree.pages[id].bytes() {
+                tree.pages.insert(*id, page.clone());
+            }
+        }
+        assert!(cursor.next(&tree, &mut found, &mut value).unwrap(), "{last}");
+        assert_eq!(found, key(last + 1));
+    }
+}
+
+#[test]
 fn an_empty_tree_has_nothing_in_either_direction() {
     let tree = empty();
     let mut cursor = Cursor::new(TREE, Bound::Unbounded, Bound::Unbounded);
