@@ -250,6 +250,24 @@ impl Client<'_> {
         Waiting { portal }
     }
 
+    /// Executes a statement to its end without waiting until it is confirmed. Gives it back if it has to wait itself.
+    pub(crate) fn start_unconfirmed(&mut self, text: &str) -> Option<Waiting<SqlSession>> {
+        let mut queue = VecDeque::new();
+        self.session.parse(text, &mut queue).unwrap();
+        let prepared = self.session.analyse(queue.pop_front().unwrap()).unwrap();
+        let mut portal = self.session.bind(&prepared, Arguments::NONE, &ResultFormats::TEXT).unwrap();
+        self.woken.0.store(false, Ordering::SeqCst);
+        let mut rows = u64::MAX;
+        match self.session.step(&mut portal, &mut self.out, &mut rows).unwrap() {
+            Step::Done(_) => {}
+            Step::Blocked { until: None } => return Some(Waiting { portal }),
+            other => panic!("{text}: {other:?}"),
+        }
+        assert_eq!(self.session.settle(&mut self.out).unwrap(), Settled::Done, "{text}");
+        self.out.clear();
+        None
+    }
+
     /// Goes on with a statement that has waited.
     pub(crate) fn finish(&mut self, mut waiting: Waiting<SqlSession>) -> Result<Reply, SessionError> {
         let end = Instant::now() + Duration::from_secs(10);

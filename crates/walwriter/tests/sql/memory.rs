@@ -1,6 +1,11 @@
 //! What is more than memory should hold.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use engine::EngineOptions;
+use wal::Lsn;
+use walwriter::session::Session;
 
 use super::client::Server;
 
@@ -70,6 +75,43 @@ fn a_transaction_beyond_its_limit_fails_and_the_session_goes_on() {
     assert_eq!(client.error("commit").0, "54000");
     assert_eq!(client.query("delete from t where id < 100").tags, ["DELETE 100"]);
     assert_eq!(client.rows("select count(*) from t"), ["1900"]);
+}
+
+#[test]
+fn writes_wait_while_a_synchronous_standby_lags_too_far_and_reads_do_not() {
+    // For fewer pages than the table has: one older version of each of them cannot be kept.
+    let server = Server::start_with(EngineOptions { version_memory: 24 << 13, ..EngineOptions::default() });
+    let (mut writer, mut reader) = (server.connect(), server.connect());
+    writer.query("create table t (id int primary key, v text)");
+    writer.query("insert into t select g, repeat('x', 1000) from generate_series(0, 499) g");
+    // A standby that acknowledges nothing more for a while.
+    let engine = server.executor.engine();
+    let acknowledged = Arc::new(AtomicU64::new(engine.confirmed().as_u64()));
+    let (rule, confirms) = (Arc::clone(&acknowledged), Arc::downgrade(engine));
+    engine.set_durability(move |flushed| {
+        let acknowledged = Lsn::new(rule.load(Ordering::SeqCst));
+        confirms.upgrade().unwrap().confirm(flushed.min(acknowledged));
+    });
+    let mut updates = 0;
+    let waiting = loop {
+        let text = format!("update t set v = 'y' || v where id = {updates}");
+        match writer.start_unconfirmed(&text) {
+            Some(waiting) => break waiting,
+            None => updates += 1,
+        }
+        assert!(updates < 500, "memory without bound");
+    };
+    assert!(updates > 30, "{updates} updates are not much");
+    let changed = "select count(*) from t where v like 'y%'";
+    assert_eq!(reader.rows(changed), ["0"]);
+    assert!(reader.start_unconfirmed("delete from t where id = 499").is_some());
+    reader.session.fail();
+
+    acknowledged.store(u64::MAX, Ordering::SeqCst);
+    engine.log().flush(engine.log().inserted()).unwrap();
+    engine.confirm(engine.log().flushed());
+    assert_eq!(writer.finish(waiting).unwrap().tags, ["UPDATE 1"]);
+    assert_eq!(reader.rows(changed), [(updates + 1).to_string()]);
 }
 
 #[test]
