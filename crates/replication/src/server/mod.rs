@@ -11,6 +11,7 @@
 
 mod authentication;
 mod connection;
+mod listen;
 mod passwords;
 mod startup;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use crate::message::{
 use crate::tls::{RandomError, ServerTls};
 
 pub use connection::{Connection, ReceiveError};
+pub use listen::{ListenError, SocketFile, addresses_of, bind_tcp, bind_unix};
 pub use passwords::{PasswordFile, PasswordFileError};
 pub use startup::replication_mode;
 pub use transport::{Prefixed, Transport};

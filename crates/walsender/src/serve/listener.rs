@@ -1,12 +1,11 @@
 //! Where clients may connect.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::{fs, io};
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
+use replication::server::{SocketFile, addresses_of, bind_tcp, bind_unix};
 use tokio::net::{TcpListener, UnixListener};
-use tracing::{info, warn};
 
 use super::connection::Peer;
 use super::socket::Socket;
@@ -29,28 +28,18 @@ pub struct ListenOptions {
 /// Why nobody can connect.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// A name that does not resolve.
-    #[error("could not translate host name \"{host}\" to address: {source}")]
-    Resolve {
-        /// The name.
-        host: String,
-        /// The system's reason.
-        source: io::Error,
-    },
+    /// A name that does not resolve, an address that is taken or is not one of this host.
+    #[error(transparent)]
+    Bind(#[from] replication::server::ListenError),
+    /// A socket that cannot be waited for.
+    #[error("could not wait for clients: {0}")]
+    Wait(#[from] io::Error),
     /// An address of this host that others can reach, and nothing to keep strangers out.
     #[error(
         "refusing to listen on \"{0}\", where other hosts could connect, without both TLS (--cert, --key) and \
          passwords (--password-file); --insecure-listen-anywhere overrides this"
     )]
     Insecure(SocketAddr),
-    /// The address is taken, or is not one of this host.
-    #[error("could not listen on \"{address}\": {source}")]
-    Bind {
-        /// The address and port, or the socket's path.
-        address: String,
-        /// The system's reason.
-        source: io::Error,
-    },
     /// Nowhere at all.
     #[error("no address to listen on")]
     Nowhere,
@@ -60,7 +49,7 @@ pub enum ListenError {
 #[derive(Debug)]
 pub struct Listeners {
     tcp: Vec<TcpListener>,
-    unix: Option<(UnixListener, PathBuf)>,
+    unix: Option<(UnixListener, SocketFile)>,
     port: u16,
 }
 
@@ -72,14 +61,19 @@ impl Listeners {
     pub fn bind(options: &ListenOptions) -> Result<Self, ListenError> {
         let mut listeners = Self { tcp: Vec::new(), unix: None, port: options.port };
         for host in &options.hosts {
-            listeners.bind_host(host, options)?;
+            let addresses = addresses_of(host, listeners.port)?;
+            let remote = addresses.iter().find(|address| !address.ip().is_loopback());
+            if let Some(&remote) = remote.filter(|_| !options.allow_remote) {
+                return Err(ListenError::Insecure(remote));
+            }
+            for socket in bind_tcp(addresses, &mut listeners.port)? {
+                listeners.tcp.push(TcpListener::from_std(socket)?);
+            }
         }
-        if let Some(dir) = &options.unix_socket_dir {
-            let path = dir.join(format!(".s.PGSQL.{}", listeners.port));
-            let socket = bind_unix(&path, options.open_unix_socket)
-                .map_err(|source| ListenError::Bind { address: path.display().to_string(), source })?;
-            info!(path = %path.display(), "listening on Unix socket");
-            listeners.unix = Some((socket, path));
+        if let Some(directory) = &options.unix_socket_dir {
+            let permissions = if options.open_unix_socket { 0o777 } else { 0o700 };
+            let (socket, file) = bind_unix(directory, listeners.port, permissions)?;
+            listeners.unix = Some((UnixListener::from_std(socket)?, file));
         }
         if listeners.tcp.is_empty() && listeners.unix.is_none() {
             return Err(ListenError::Nowhere);
@@ -90,45 +84,6 @@ impl Listeners {
     /// None at all: somebody else listens on `port`.
     pub(super) const fn none(port: u16) -> Self {
         Self { tcp: Vec::new(), unix: None, port }
-    }
-
-    fn bind_host(&mut self, host: &str, options: &ListenOptions) -> Result<(), ListenError> {
-        let name = if host == "*" { "0.0.0.0" } else { host };
-        let resolved = (name, self.port)
-            .to_socket_addrs()
-            .map_err(|source| ListenError::Resolve { host: host.to_owned(), source })?;
-        let mut addresses: Vec<SocketAddr> = resolved.collect();
-        addresses.dedup();
-        let mut bound = 0;
-        let mut failure = None;
-        for mut address in addresses {
-            if !options.allow_remote && !address.ip().is_loopback() {
-                return Err(ListenError::Insecure(address));
-            }
-            // All addresses share the port that the system chose for the first.
-            address.set_port(self.port);
-            match bind_tcp(address) {
-                Ok(listener) => {
-                    let local = listener.local_addr().unwrap_or(address);
-                    self.port = local.port();
-                    info!(address = %local.ip(), port = local.port(), "listening on TCP");
-                    self.tcp.push(listener);
-                    bound += 1;
-                }
-                Err(source) => {
-                    failure.get_or_insert(ListenError::Bind { address: address.to_string(), source });
-                }
-            }
-        }
-        match failure {
-            Some(error) if bound == 0 => Err(error),
-            // localhost often has an IPv6 address on hosts that have no IPv6.
-            Some(error) => {
-                warn!("{error}");
-                Ok(())
-            }
-            None => Ok(()),
-        }
     }
 
     /// The port, also of the Unix socket's name.
@@ -159,14 +114,6 @@ impl Listeners {
     }
 }
 
-impl Drop for Listeners {
-    fn drop(&mut self) {
-        if let Some((_, path)) = &self.unix {
-            let _gone = fs::remove_file(path);
-        }
-    }
-}
-
 pub(super) const fn peer(address: String, is_local: bool) -> Peer {
     Peer { address, is_local, user: String::new(), application_name: String::new() }
 }
@@ -177,28 +124,4 @@ async fn accept_any(listeners: &[TcpListener]) -> io::Result<(tokio::net::TcpStr
         ready.unwrap_or(std::task::Poll::Pending)
     })
     .await
-}
-
-fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let family = match address.ip() {
-        IpAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
-        IpAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
-    };
-    // As PostgreSQL: a restart must not wait for connections of before to be forgotten.
-    family.set_reuseaddr(true)?;
-    family.bind(address)?;
-    family.listen(1024)
-}
-
-/// A socket file left behind by a process that is gone is replaced; one that is in use is not.
-fn bind_unix(path: &Path, open: bool) -> io::Result<UnixListener> {
-    if path.exists() {
-        if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            return Err(io::ErrorKind::AddrInUse.into());
-        }
-        fs::remove_file(path)?;
-    }
-    let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(if open { 0o777 } else { 0o700 }))?;
-    Ok(listener)
 }
