@@ -14,10 +14,13 @@ pub(super) struct Assignment {
     pub(super) origin: Origin,
 }
 
-/// The settings in a file, in its order.
-pub(super) fn read(path: &Path) -> Result<Vec<Assignment>, ConfigError> {
-    let text =
-        fs::read_to_string(path).map_err(|source| ConfigError::Io { path: path.to_owned(), source })?;
+/// The text of a file.
+pub(super) fn read(path: &Path) -> Result<String, ConfigError> {
+    fs::read_to_string(path).map_err(|source| ConfigError::Io { path: path.to_owned(), source })
+}
+
+/// The settings in the text of the file `path`, in its order.
+pub(super) fn parse(text: &str, path: &Path) -> Result<Vec<Assignment>, ConfigError> {
     let mut assignments = Vec::new();
     for (line, number) in text.lines().zip(1..) {
         match parse_line(line) {

@@ -10,6 +10,7 @@ mod sample;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod unit;
 mod value;
 
 use std::collections::BTreeMap;
@@ -18,9 +19,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use file::Assignment;
 pub use sample::SAMPLE;
 pub use settings::{Context, Definition, definition, definitions};
-pub use value::{Kind, Unit, Value};
+pub use unit::Unit;
+pub(crate) use value::boolean;
+pub use value::{Kind, Value};
 
 /// The main file's name.
 pub const MAIN_FILE: &str = "postgresql.conf";
@@ -122,15 +126,11 @@ impl Config {
     /// Whatever is not a setting of this server, or not a value of it, with its place.
     pub fn load(directory: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
         let mut config = Self::default();
-        for assignment in file::read(&directory.join(MAIN_FILE))? {
-            config.set(&assignment.name, &assignment.value, assignment.origin)?;
-        }
-        match file::read(&directory.join(AUTO_FILE)) {
-            Ok(assignments) => {
-                for assignment in assignments {
-                    config.set(&assignment.name, &assignment.value, assignment.origin)?;
-                }
-            }
+        let main = directory.join(MAIN_FILE);
+        config.read(&file::read(&main)?, &main)?;
+        let auto = directory.join(AUTO_FILE);
+        match file::read(&auto) {
+            Ok(text) => config.read(&text, &auto)?,
             Err(ConfigError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
@@ -140,6 +140,17 @@ impl Config {
             config.set(&name.trim().replace('-', "_"), value.trim(), Origin::CommandLine)?;
         }
         Ok(config)
+    }
+
+    /// Makes the settings in the text of the file `path`.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn read(&mut self, text: &str, path: &Path) -> Result<(), ConfigError> {
+        let assignments = file::parse(text, path)?;
+        assignments
+            .into_iter()
+            .try_for_each(|Assignment { name, value, origin }| self.set(&name, &value, origin))
     }
 
     /// Makes one setting.

@@ -133,7 +133,7 @@ impl SqlSession {
                     .set_transaction(TransactionModes { isolation: Some(level), ..Default::default() });
             }
             ("transaction_read_only", Some(value)) => {
-                let read_only = settings::boolean(value).ok_or_else(|| {
+                let read_only = crate::config::boolean(value).ok_or_else(|| {
                     Failure::new("22023", "parameter \"transaction_read_only\" requires a Boolean value")
                 })?;
                 let modes = TransactionModes { read_only: Some(read_only), ..Default::default() };

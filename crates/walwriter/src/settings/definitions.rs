@@ -1,5 +1,7 @@
 //! The settings of a session, with what they can be. Source: `utils/misc/guc_tables.c`.
 
+use crate::config::Unit;
+
 /// A setting that sessions have.
 #[derive(Debug)]
 pub(crate) struct Definition {
@@ -30,14 +32,6 @@ pub(crate) enum Kind {
     Encoding,
     DateStyle,
     TimeZone,
-}
-
-/// What an integer counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unit {
-    None,
-    Milliseconds,
-    Kilobytes,
 }
 
 /// Who may change a setting.

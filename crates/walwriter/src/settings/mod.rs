@@ -9,4 +9,4 @@ mod value;
 
 pub(crate) use definitions::{Access, DEFINITIONS, find};
 pub(crate) use session::{Saved, SessionSettings, unknown};
-pub(crate) use value::{VERSION, boolean};
+pub(crate) use value::{VERSION, VERSION_NUMBER};

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::definitions::{Definition, Kind, Unit};
+use super::definitions::{Definition, Kind};
+use crate::config::boolean;
 use crate::exec::{Failure, Result};
 
 /// The version of PostgreSQL whose behaviour, formats and protocol this server follows.
@@ -43,7 +44,7 @@ pub(super) fn normalize(definition: &Definition, value: &str) -> Result<String> 
             })
         }
         Kind::Integer { min, max, unit } => {
-            let number = integer(trimmed, unit).ok_or_else(|| invalid(definition, value))?;
+            let number = unit.parse(trimmed).ok_or_else(|| invalid(definition, value))?;
             if (min..=max).contains(&number) {
                 return Ok(number.to_string());
             }
@@ -72,56 +73,11 @@ fn invalid(definition: &Definition, value: &str) -> Failure {
     Failure::new("22023", format!("invalid value for parameter \"{name}\": \"{value}\""))
 }
 
-/// `parse_bool`: words may be cut short.
-pub(crate) fn boolean(text: &str) -> Option<bool> {
-    let word = text.to_ascii_lowercase();
-    let is = |full: &str, least: usize| word.len() >= least && full.starts_with(word.as_str());
-    if is("true", 1) || is("yes", 1) || is("on", 2) || word == "1" {
-        Some(true)
-    } else if is("false", 1) || is("no", 1) || is("off", 2) || word == "0" {
-        Some(false)
-    } else {
-        None
-    }
-}
-
-/// A number with its unit, in the setting's own unit.
-fn integer(text: &str, unit: Unit) -> Option<i64> {
-    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
-    let (number, suffix) = text.split_at(split);
-    let number: f64 = number.trim().parse().ok()?;
-    let factor = match (unit, suffix.trim()) {
-        (_, "") => 1.0,
-        (Unit::Milliseconds, "us") => 0.001,
-        (Unit::Milliseconds, "ms") => 1.0,
-        (Unit::Milliseconds, "s") => 1e3,
-        (Unit::Milliseconds, "min") => 60e3,
-        (Unit::Milliseconds, "h") => 3600e3,
-        (Unit::Milliseconds, "d") => 86_400e3,
-        (Unit::Kilobytes, "B") => 1.0 / 1024.0,
-        (Unit::Kilobytes, "kB") => 1.0,
-        (Unit::Kilobytes, "MB") => 1024.0,
-        (Unit::Kilobytes, "GB") => 1024.0 * 1024.0,
-        (Unit::Kilobytes, "TB") => 1024.0 * 1024.0 * 1024.0,
-        _ => return None,
-    };
-    let value = (number * factor).round_ties_even();
-    (value.is_finite() && value.abs() < 1e18).then_some(value as i64)
-}
-
-/// A number with the largest unit that divides it, as SHOW has it.
+/// The value as `SHOW` prints it.
 pub(super) fn show(definition: &Definition, value: &str) -> String {
     let Kind::Integer { unit, .. } = definition.kind else { return value.to_owned() };
     let Ok(number) = value.parse::<i64>() else { return value.to_owned() };
-    let units: &[(i64, &str)] = match unit {
-        Unit::None => &[],
-        Unit::Milliseconds => &[(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s"), (1, "ms")],
-        Unit::Kilobytes => &[(1 << 30, "TB"), (1 << 20, "GB"), (1 << 10, "MB"), (1, "kB")],
-    };
-    match units.iter().find(|(size, _)| number > 0 && number % size == 0) {
-        Some((size, name)) => format!("{}{name}", number / size),
-        None => value.to_owned(),
-    }
+    unit.show(number)
 }
 
 pub(super) fn duration(milliseconds: &str) -> Option<Duration> {
