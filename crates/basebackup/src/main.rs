@@ -18,30 +18,15 @@ use arguments::{Arguments, Command, Connection};
 use verify_arguments::VerifyArguments;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::try_parse().unwrap_or_else(|error| refuse(&error));
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return program::refuse("basebackup", &error),
+    };
     let done = match arguments.command {
         Some(Command::Verify(arguments)) => run_verify(&arguments),
         None => run_take(&arguments),
     };
-    done.unwrap_or_else(|error| {
-        eprintln!("basebackup: error: {error:#}");
-        ExitCode::FAILURE
-    })
-}
-
-/// Shows the help asked for, or says in one line what is wrong with the command line. Like PostgreSQL's tools: 1 for
-/// whatever goes wrong, wrong options included.
-fn refuse(error: &clap::Error) -> ! {
-    if error.use_stderr() {
-        let text = error.render().to_string();
-        let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
-        eprintln!("basebackup: {}", lines.collect::<Vec<_>>().join(" "));
-        eprintln!("basebackup: hint: Try \"basebackup --help\" for more information.");
-    } else {
-        // Nobody to tell if the pipe is closed.
-        let _ = error.print();
-    }
-    std::process::exit(i32::from(error.use_stderr()))
+    done.unwrap_or_else(|error| program::fail("basebackup", &error))
 }
 
 fn run_take(arguments: &Arguments) -> anyhow::Result<ExitCode> {

@@ -3,9 +3,8 @@
 mod options;
 mod status;
 
-use std::io::IsTerminal as _;
+use std::fs;
 use std::process::ExitCode;
-use std::{fs, io};
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -15,43 +14,16 @@ use tracing::{info, warn};
 use walsender::serve::Server;
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    start_log(options.verbose);
+    let options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(error) => return program::refuse("walsender", &error),
+    };
+    program::start_log(options.verbose, ["info", "debug", "trace"]);
     let result = match &options.command {
         Some(Command::Status(of)) => status::print(of),
         None => serve(&options),
     };
-    match result {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("walsender: error: {}", one_line(&error));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// The error and its causes, but for those that an error above them has told already.
-fn one_line(error: &anyhow::Error) -> String {
-    let mut line = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if line.is_empty() {
-            line = cause;
-        } else if !line.ends_with(&cause) {
-            line = format!("{line}: {cause}");
-        }
-    }
-    line
-}
-
-fn start_log(verbose: u8) {
-    let level = match verbose {
-        0 => "info",
-        1 => "debug",
-        _ => "trace",
-    };
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| level.into());
-    let ansi = io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(ansi).init();
+    result.unwrap_or_else(|error| program::fail("walsender", &error))
 }
 
 fn serve(options: &Options) -> anyhow::Result<ExitCode> {
