@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use wal::Lsn;
 
-use crate::postgres::{Postgres, Shutdown};
+use crate::postgres::Postgres;
 use crate::process::{Finished, Process};
 use crate::root::TempRoot;
+use crate::server::Shutdown;
 use crate::tool::Tool;
 use crate::version::Version;
 use crate::wait::wait_until;
