@@ -24,15 +24,26 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Makes a data directory
+    ///
+    /// The directory must be empty, or not there yet. It gets an empty database and a postgresql.conf that shows the
+    /// settings one is most likely to change.
     Init(Init),
     /// Serves a data directory in the foreground: as a leader, or with standby.signal in it as a hot standby
     ///
+    /// SQL clients and followers connect to the same port. Settings are read from postgresql.conf, then
+    /// postgresql.auto.conf, then -c; the last one wins. SHOW ALL lists them.
+    ///
     /// TERM and INT end all sessions and shut down with a checkpoint (exit status 0), QUIT stops at once (2), HUP reads the
-    /// configuration again.
+    /// configuration again. The log goes to standard error.
     Serve(Serve),
     /// Makes a leader of the standby that serves a data directory
+    ///
+    /// What the standby has received is replayed, then a new timeline begins and it takes writes. Make sure before that
+    /// the old leader is gone: nothing here can.
     Promote(Promote),
     /// Tells who serves a data directory, how far it is, and who follows it
+    ///
+    /// The exit status is 0 if a server is running, 3 if none is, and 4 if this is no data directory.
     Status(Status),
 }
 

@@ -19,18 +19,18 @@ pub const SAMPLE: &str = "\
 #max_transaction_size = 1GB         # a commit may take three times that
 
 # WAL and checkpoints
-#wal_compression = off              # full-page images: off, lz4, zstd (reload)
-#checkpoint_timeout = 5min          # (reload)
-#max_wal_size = 1GB                 # (reload)
-#min_wal_size = 80MB                # (reload)
+#wal_compression = off              # full-page images: off, pglz, lz4, zstd
+#checkpoint_timeout = 5min
+#max_wal_size = 1GB
+#min_wal_size = 80MB
 
 # Followers
 #max_wal_senders = 10
 #max_replication_slots = 10
-#wal_keep_size = 0                  # (reload)
+#wal_keep_size = 0
 #max_slot_wal_keep_size = -1        # (reload)
 #synchronous_standby_names = ''     # FIRST n (a, b) or ANY n (a, b) (reload)
-#synchronous_commit = on            # on, off, local, remote_write, remote_apply
+#synchronous_commit = on            # on, off, local, remote_write, remote_apply (reload)
 
 # A standby (with a file standby.signal)
 #primary_conninfo = ''              # how to reach the leader (reload)

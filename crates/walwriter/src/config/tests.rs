@@ -25,6 +25,15 @@ fn settings_are_found_by_name_and_every_default_is_a_value() {
 }
 
 #[test]
+fn every_setting_is_documented() {
+    let documentation = include_str!("../../../../docs/operations.md");
+    for definition in definitions() {
+        let named = documentation.contains(&format!("`{}`", definition.name));
+        assert!(named, "docs/operations.md does not tell of {}", definition.name);
+    }
+}
+
+#[test]
 fn later_lines_files_and_the_command_line_win() {
     let main = "port 5555\nport = '6000' # six\nshared_buffers=1GB\nmax_wal_size = 8GB\n";
     let auto = "# by hand\nprimary_conninfo = 'host=''a b'' user=x'\nmax_wal_size = '4096'\n";

@@ -14,9 +14,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use disk::{DirLock, Disk, OsDisk};
 use replication::server::PasswordFile;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
+use super::signals::{Asked, Signals};
 use super::{PROMOTE_FILE, PidFile, check_data_directory};
 use crate::config::Config;
 use crate::server::{ListenOptions, Listeners, Registry, ReplicationHandoff, Server, ServerOptions};
@@ -97,6 +97,7 @@ pub fn serve<N: Node>(
     let directory = &options.directory;
     check_data_directory(directory)?;
     let config = Config::load(directory, &options.overrides)?;
+    program::set_log_level(log_level(&config));
     let disk: Arc<dyn Disk> = Arc::new(OsDisk::new());
     let lock = DirLock::acquire(&*disk, directory)?;
     let pid_file = PidFile::create(directory)
@@ -212,6 +213,7 @@ fn reload<N: Node>(node: &N, options: &ServeOptions, live: &LiveConfig) {
             for name in live.current().needs_restart(&new) {
                 warn!("parameter \"{name}\" cannot be changed without restarting the server");
             }
+            program::set_log_level(log_level(&new));
             *live.0.write().unwrap_or_else(PoisonError::into_inner) = new.clone();
             node.reload(&new);
             info!("configuration read again");
@@ -241,6 +243,16 @@ fn tell(pid_file: &Mutex<PidFile>, change: impl FnOnce(&mut super::PidFileConten
     let mut file = pid_file.lock().unwrap_or_else(PoisonError::into_inner);
     if let Err(error) = file.update(change) {
         warn!("could not write postmaster.pid: {error}");
+    }
+}
+
+/// The least level that is logged. PostgreSQL's notices and log messages are information here, and nothing is worse than an error.
+fn log_level(config: &Config) -> &'static str {
+    match config.text("log_min_messages").as_str() {
+        "debug" => "debug",
+        "warning" => "warn",
+        "error" | "fatal" | "panic" => "error",
+        _ => "info",
     }
 }
 
@@ -285,42 +297,4 @@ fn server_options(config: &Config) -> anyhow::Result<ServerOptions> {
         authentication_timeout,
         passwords,
     })
-}
-
-/// What a signal asks for.
-enum Asked {
-    Stop(&'static str),
-    Quit(&'static str),
-    Reload,
-    User1,
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    quit: Signal,
-    hangup: Signal,
-    user1: Signal,
-}
-
-impl Signals {
-    fn catch() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
-            hangup: signal(SignalKind::hangup())?,
-            user1: signal(SignalKind::user_defined1())?,
-        })
-    }
-
-    async fn next(&mut self) -> Asked {
-        tokio::select! {
-            _ = self.terminate.recv() => Asked::Stop("SIGTERM"),
-            _ = self.interrupt.recv() => Asked::Stop("SIGINT"),
-            _ = self.quit.recv() => Asked::Quit("SIGQUIT"),
-            _ = self.hangup.recv() => Asked::Reload,
-            _ = self.user1.recv() => Asked::User1,
-        }
-    }
 }

@@ -3,6 +3,7 @@
 mod directory;
 mod lifecycle;
 mod pid_file;
+mod signals;
 #[cfg(test)]
 mod tests;
 
