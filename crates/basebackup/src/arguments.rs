@@ -1,8 +1,10 @@
 //! The command line of `basebackup`, which is pg_basebackup's.
 
+mod values;
+
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 use basebackup::compression::Specification;
 use basebackup::take::{Destination, Format, ManifestRequest, Options, Slot, WalMethod};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
@@ -10,6 +12,7 @@ use replication::client::PasswordPrompt;
 use replication::conninfo::ConnArgs;
 
 use crate::verify_arguments::VerifyArguments;
+use values::{parse_mapping, parse_rate};
 
 /// Takes a base backup of a running PostgreSQL server (15 or later), and verifies base backups.
 ///
@@ -282,132 +285,5 @@ impl Arguments {
     }
 }
 
-/// kB/s, from 32 to 1048576, with an optional unit.
-fn parse_rate(text: &str) -> anyhow::Result<u32> {
-    let (number, factor) = match text.trim_end().strip_suffix(['k', 'M']) {
-        Some(number) if text.trim_end().ends_with('M') => (number, 1024.0),
-        Some(number) => (number, 1.0),
-        None => (text.trim_end(), 1.0),
-    };
-    let rate: f64 =
-        number.trim().parse().ok().with_context(|| format!("invalid transfer rate \"{text}\""))?;
-    ensure!(rate > 0.0, "transfer rate must be greater than zero");
-    let rate = rate * factor;
-    ensure!((32.0..=1_048_576.0).contains(&rate), "transfer rate \"{text}\" is out of range");
-    Ok(rate as u32)
-}
-
-/// `OLDDIR=NEWDIR`, in which `\=` is an equals sign.
-fn parse_mapping(text: &str) -> anyhow::Result<(PathBuf, PathBuf)> {
-    let mut sides = vec![String::new()];
-    let mut characters = text.chars().peekable();
-    while let Some(character) = characters.next() {
-        let side = sides.last_mut().context("a mapping has a side")?;
-        match character {
-            '\\' if characters.next_if_eq(&'=').is_some() => side.push('='),
-            '=' => sides.push(String::new()),
-            other => side.push(other),
-        }
-    }
-    ensure!(sides.len() <= 2, "multiple \"=\" signs in tablespace mapping");
-    let [old, new] = <[String; 2]>::try_from(sides)
-        .ok()
-        .filter(|sides| sides.iter().all(|side| !side.is_empty()))
-        .with_context(|| {
-            format!("invalid tablespace mapping format \"{text}\", must be \"OLDDIR=NEWDIR\"")
-        })?;
-    // Without trailing slashes, as the server tells locations.
-    let canonical = |path: &str| path.chars().rev().skip_while(|c| *c == '/').collect::<Vec<_>>();
-    let canonical = |path: &str| PathBuf::from(canonical(path).into_iter().rev().collect::<String>());
-    let (old, new) = (canonical(&old), canonical(&new));
-    ensure!(
-        old.is_absolute(),
-        "old directory is not an absolute path in tablespace mapping: {}",
-        old.display()
-    );
-    ensure!(
-        new.is_absolute(),
-        "new directory is not an absolute path in tablespace mapping: {}",
-        new.display()
-    );
-    Ok((old, new))
-}
-
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    fn options(arguments: &str) -> Result<Options, String> {
-        let arguments = std::iter::once("basebackup").chain(arguments.split_whitespace());
-        let arguments = Arguments::try_parse_from(arguments).map_err(|error| error.to_string())?;
-        arguments.options().map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn the_definition_is_sound() {
-        Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn options_read_as_pg_basebackups() {
-        let plain = options("-D /x -Fp -Xs -R -S one -C -cfast -P -v -l label").unwrap();
-        assert_eq!(plain.slot, Slot::Named { name: "one".to_owned(), create: true });
-        assert!(plain.recovery_configuration && plain.fast_checkpoint && plain.progress && plain.verbose);
-        assert_eq!(
-            (plain.format, plain.wal, plain.label.as_str()),
-            (Format::Plain, WalMethod::Stream, "label")
-        );
-        let tar = options("-D - -Ft -X fetch -z --no-manifest -r 1.5M -T /a\\=b/=/c").unwrap();
-        assert_eq!((tar.destination, tar.max_rate, tar.manifest), (Destination::Stdout, Some(1536), None));
-        assert_eq!(tar.tablespace_mapping, [(PathBuf::from("/a=b"), PathBuf::from("/c"))]);
-        let twice = options("-D /x -D /y -P -P -T /a=/b -T /c=/d -l one -l two").unwrap();
-        assert_eq!(twice.destination, Destination::Directory(PathBuf::from("/y")));
-        assert_eq!((twice.label.as_str(), twice.tablespace_mapping.len()), ("two", 2));
-        let target = options("-t server:/backups -Xnone -Z zstd:3").unwrap();
-        let server = Destination::Target { name: "server".to_owned(), detail: Some("/backups".to_owned()) };
-        assert_eq!(target.destination, server);
-        let none = options("-D /x --manifest-checksums=none").unwrap();
-        assert_eq!(none.manifest, Some(ManifestRequest { checksums: None, force_encode: false }));
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_refused() {
-        for (arguments, why) in [
-            ("", "must specify output directory or backup target"),
-            ("-D /x -t blackhole", "cannot specify both output directory and backup target"),
-            ("-t blackhole -Ft", "cannot specify both format and backup target"),
-            ("-t blackhole", "WAL cannot be streamed when a backup target is specified"),
-            ("-t blackhole -Xn -R", "recovery configuration cannot be written"),
-            ("-D -", "cannot write a plain format backup to stdout"),
-            ("-D - -Ft", "cannot stream write-ahead logs in tar mode to stdout"),
-            ("-D /x -Xn -S one", "replication slots can only be used with WAL streaming"),
-            ("-D /x -C", "--create-slot needs a slot"),
-            ("-D /x -S one --no-slot", "--no-slot cannot be used with slot name"),
-            ("-D /x -C --no-slot", "--create-slot and --no-slot are incompatible options"),
-            ("-D /x -Z gzip", "only tar mode backups can be compressed"),
-            ("-D /x -z", "only tar mode backups can be compressed"),
-            ("-D /x -Ft -Z gzip:11", "invalid compression specification"),
-            ("-D /x -Ft -Z rar", "unrecognized compression algorithm"),
-            ("-D /x -Ft --waldir=/y", "can only be specified in plain mode"),
-            ("-D /x --waldir=y", "must be an absolute path"),
-            ("-D /x -P --no-estimate-size", "incompatible options"),
-            ("-D /x --no-manifest --manifest-force-encode", "incompatible options"),
-            ("-D /x --no-manifest --manifest-checksums=SHA256", "incompatible options"),
-            ("-D /x --manifest-checksums=MD5", "unrecognized checksum algorithm"),
-            ("-D /x -r 31", "out of range"),
-            ("-D /x -r 2000M", "out of range"),
-            ("-D /x -r 1x", "invalid transfer rate"),
-            ("-D /x -T /a", "invalid tablespace mapping format"),
-            ("-D /x -T a=/b", "old directory is not an absolute path"),
-            ("-D /x -T /a=b", "new directory is not an absolute path"),
-            ("-D /x -T /a=/b=/c", "multiple \"=\" signs"),
-            ("-D /x -w -W", "cannot be used with"),
-        ] {
-            let error = options(arguments).expect_err(arguments);
-            assert!(error.contains(why), "{arguments}: {error}");
-        }
-        assert!(options("-D /x -Z server-zstd:7").is_ok());
-    }
-}
+mod tests;

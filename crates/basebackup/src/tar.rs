@@ -5,6 +5,7 @@
 //! ever buffered, so nothing that a server claims allocates memory.
 
 mod header;
+mod number;
 mod reader;
 
 pub use header::{BLOCK_SIZE, Header, HeaderError, MemberKind, Owner};

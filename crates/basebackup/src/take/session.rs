@@ -1,24 +1,24 @@
 //! The conversation with the server, from BASE_BACKUP to the end position, and everything started beside it.
 
+mod answers;
+mod hand_over;
+mod wal_streaming;
+
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use disk::OsDisk;
-use replication::client::{BackupEvent, BackupStream, Client, ResultSet};
+use replication::client::Client;
 use replication::conninfo::ConnInfo;
-use replication::stream::BackupMessage;
-use tokio::sync::mpsc;
-use wal::{Lsn, SystemId, TimelineId};
-use walreceiver::sink::{DirectoryOptions, DirectorySink, WalSink};
-use walreceiver::stream::{BackgroundStream, StreamRequest, StreamSlot};
+use wal::Lsn;
+use walreceiver::stream::BackgroundStream;
 
 use super::archive::{ArchiveStore, UNFINISHED};
 use super::claim::Claims;
 use super::command::base_backup;
 use super::error::TakeError;
-use super::feed::{self, Delivery};
+use super::feed;
 use super::finish::Completion;
 use super::options::{Destination, Format, Options, Slot, WalMethod};
 use super::progress::Progress;
@@ -28,9 +28,7 @@ use super::tablespace::Announcement;
 use super::tree::Tree;
 use super::wal_archive::WalArchive;
 use crate::file_error::FileError;
-
-/// How many messages are handed to the other thread at once.
-const BATCH: usize = 64;
+use answers::{Modes, Position, finished, rows};
 
 /// How long a failed run waits for the thread that streams WAL; it may have to wait for a server that says nothing.
 const WAL_PATIENCE: Duration = Duration::from_secs(5);
@@ -65,22 +63,6 @@ struct Session<'a> {
     receiver: Option<std::thread::JoinHandle<Result<Received, TakeError>>>,
     wal: Option<BackgroundStream>,
     modes: Modes,
-}
-
-/// Permission bits, as the server's data directory has them.
-#[derive(Clone, Copy)]
-struct Modes {
-    directory: u32,
-    file: u32,
-    /// Whether the group may read.
-    group: bool,
-}
-
-/// Where a backup starts or ends.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Position {
-    lsn: Lsn,
-    timeline: TimelineId,
 }
 
 impl<'a> Session<'a> {
@@ -226,26 +208,6 @@ impl<'a> Session<'a> {
         Ok(Output::Tree(tree))
     }
 
-    /// `pg_wal`, which streaming writes to before the archive names it.
-    fn prepare_wal(&mut self, tree: &mut Tree, major: u32) -> Result<(), TakeError> {
-        let wal = tree.root().join("pg_wal");
-        match &self.options.wal_directory {
-            Some(directory) => {
-                let linked = std::os::unix::fs::symlink(directory, &wal);
-                linked.map_err(FileError::on("create symbolic link", &wal))?;
-                tree.add_directory(&wal);
-            }
-            None => self.make_directory(tree, &wal)?,
-        }
-        if self.options.wal == WalMethod::Stream {
-            self.make_directory(tree, &wal.join("archive_status"))?;
-            if major >= 17 {
-                self.make_directory(tree, &wal.join("summaries"))?;
-            }
-        }
-        Ok(())
-    }
-
     fn make_directory(&self, tree: &mut Tree, path: &Path) -> Result<(), TakeError> {
         use std::os::unix::fs::DirBuilderExt;
         // Recursive only in that it does not mind what is there.
@@ -253,84 +215,6 @@ impl<'a> Session<'a> {
         made.map_err(FileError::on("create directory", path))?;
         tree.add_directory(path);
         Ok(())
-    }
-
-    async fn start_wal(&mut self, start: Position, system_id: SystemId) -> Result<(), TakeError> {
-        if self.options.wal != WalMethod::Stream {
-            return Ok(());
-        }
-        tracing::info!("starting background WAL receiver");
-        let durable = !self.options.no_sync;
-        let sink: Box<dyn WalSink> = if self.is_tree() {
-            let options = DirectoryOptions { sync: durable, mark_done: true };
-            let disk = if self.modes.group { OsDisk::with_group_access() } else { OsDisk::new() };
-            Box::new(DirectorySink::new(Arc::new(disk), self.root().join("pg_wal"), options))
-        } else {
-            let compression = self.options.client_compression();
-            let archive = WalArchive::create(self.root(), compression, self.modes.file, durable);
-            Box::new(archive.map_err(|error| TakeError::Wal(error.to_string()))?)
-        };
-        let slot = match &self.options.slot {
-            Slot::None => StreamSlot::None,
-            Slot::Temporary => StreamSlot::Temporary { prefix: "pg_basebackup".to_owned() },
-            Slot::Named { name, create: true } => StreamSlot::Create(name.clone()),
-            Slot::Named { name, create: false } => StreamSlot::Existing(name.clone()),
-        };
-        let request = StreamRequest {
-            start: start.lsn,
-            timeline: start.timeline,
-            system_id: Some(system_id),
-            slot,
-            status_interval: Duration::from_secs(self.options.status_interval.into()),
-        };
-        let stream = BackgroundStream::start(self.conninfo, request, sink).await;
-        self.wal = Some(stream.map_err(|error| TakeError::Wal(error.to_string()))?);
-        Ok(())
-    }
-
-    /// Hands the copy over to the receiver's thread, message by message in batches.
-    async fn pass_on(
-        &mut self,
-        stream: &mut BackupStream,
-        sender: mpsc::Sender<Delivery>,
-    ) -> Result<(), TakeError> {
-        const READ: &str = "could not read COPY data";
-        let mut batch = Vec::new();
-        loop {
-            let event = match stream.try_next().map_err(TakeError::server(READ))? {
-                Some(event) => event,
-                None => {
-                    send(&sender, Delivery::Batch(std::mem::take(&mut batch))).await?;
-                    stream.next().await.map_err(TakeError::server(READ))?
-                }
-            };
-            match event {
-                BackupEvent::Data(body) => {
-                    let message =
-                        BackupMessage::decode(body).map_err(|error| TakeError::Answer(error.to_string()))?;
-                    match &message {
-                        BackupMessage::NewArchive { name, .. } => self.progress.begin(name),
-                        BackupMessage::Progress(done) => self.progress.advance(*done),
-                        BackupMessage::Data(_) | BackupMessage::Manifest => {}
-                    }
-                    batch.push(message);
-                    if batch.len() >= BATCH {
-                        send(&sender, Delivery::Batch(std::mem::take(&mut batch))).await?;
-                    }
-                }
-                BackupEvent::CopyBegin => {}
-                BackupEvent::CopyEnd => {
-                    send(&sender, Delivery::Batch(batch)).await?;
-                    send(&sender, Delivery::End).await?;
-                    self.progress.finish();
-                    return Ok(());
-                }
-                BackupEvent::Notice(notice) => tracing::warn!("{notice}"),
-                BackupEvent::Rows(_) | BackupEvent::Finished => {
-                    return Err(TakeError::Answer("server ended the backup before its data".to_owned()));
-                }
-            }
-        }
     }
 
     fn join_receiver(&mut self) -> Result<Received, TakeError> {
@@ -356,14 +240,6 @@ impl<'a> Session<'a> {
                 start.lsn, end.lsn
             )))
         }
-    }
-
-    async fn finish_wal(&mut self, end: Position) -> Result<(), TakeError> {
-        let Some(wal) = self.wal.take() else { return Ok(()) };
-        tracing::info!("waiting for background process to finish streaming ...");
-        wal.stop_at(end.lsn);
-        wal.join().await.map_err(|error| TakeError::Wal(error.to_string()))?;
-        Ok(())
     }
 
     async fn complete(&mut self, received: Received, settings: Option<String>) -> Result<(), TakeError> {
@@ -394,59 +270,4 @@ impl<'a> Session<'a> {
         tracing::info!("base backup completed");
         Ok(())
     }
-}
-
-impl Modes {
-    const PRIVATE: Self = Self { directory: 0o700, file: 0o600, group: false };
-    const GROUP: Self = Self { directory: 0o750, file: 0o640, group: true };
-
-    /// A server whose group may read its data directory gives its backups the same permissions.
-    async fn of_server(client: &mut Client) -> Result<Self, TakeError> {
-        let mode = client.show("data_directory_mode").await;
-        let mode = mode.map_err(TakeError::server("could not read data directory mode"))?;
-        let group = u32::from_str_radix(&mode, 8).is_ok_and(|mode| mode & 0o050 == 0o050);
-        Ok(if group { Self::GROUP } else { Self::PRIVATE })
-    }
-}
-
-impl Position {
-    /// The one row of the first and of the last result: LSN and timeline.
-    fn read(result: &ResultSet) -> Result<Self, TakeError> {
-        let lsn = result.text(0, 0).and_then(|lsn| lsn.parse().ok());
-        let timeline = result.text(0, 1).and_then(|timeline| timeline.parse().ok());
-        match (lsn, timeline) {
-            (Some(lsn), Some(timeline)) => Ok(Self { lsn, timeline: TimelineId::new(timeline) }),
-            _ => Err(TakeError::Answer("server did not tell where the backup's WAL is".to_owned())),
-        }
-    }
-}
-
-/// The next event, which has to be a row set.
-async fn rows(stream: &mut BackupStream, doing: &'static str) -> Result<ResultSet, TakeError> {
-    loop {
-        match stream.next().await.map_err(TakeError::server(doing))? {
-            BackupEvent::Rows(rows) => return Ok(rows),
-            BackupEvent::Notice(notice) => tracing::warn!("{notice}"),
-            _ => return Err(TakeError::Answer(format!("{doing}: server sent something else"))),
-        }
-    }
-}
-
-/// The end of the command.
-async fn finished(stream: &mut BackupStream) -> Result<(), TakeError> {
-    loop {
-        match stream.next().await.map_err(TakeError::server("backup failed"))? {
-            BackupEvent::Finished => return Ok(()),
-            BackupEvent::Notice(notice) => tracing::warn!("{notice}"),
-            _ => return Err(TakeError::Answer("server sent more than a backup".to_owned())),
-        }
-    }
-}
-
-/// Fails if the receiver's thread has ended, which then knows why.
-async fn send(sender: &mpsc::Sender<Delivery>, delivery: Delivery) -> Result<(), TakeError> {
-    if matches!(&delivery, Delivery::Batch(batch) if batch.is_empty()) {
-        return Ok(());
-    }
-    sender.send(delivery).await.map_err(|_| TakeError::Abandoned)
 }

@@ -1,5 +1,7 @@
 //! Verifying archives: `base.tar`, an archive per tablespace, and `pg_wal.tar`, compressed or not.
 
+mod archived_wal;
+
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{self, BufReader, Read};
@@ -7,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use wal::{SegmentNo, SegmentSize, WalFileName};
+use wal::SegmentNo;
 
-use super::wal_check::{self, Directory, Reading, Run};
+use super::wal_check::{self, Directory};
 use super::{Context, Problem, VerifyError, control};
 use crate::RelativePath;
 use crate::compression::{Decoder, Method};
@@ -17,6 +19,7 @@ use crate::file_error::{FileError, reason};
 use crate::manifest::{FileEntry, Hasher};
 use crate::take::CONTROL_FILE;
 use crate::tar::{Event, Header, MemberKind, Reader, TarError};
+use archived_wal::Wal;
 
 /// How much is read, and unpacked, at a time.
 const BUFFER: usize = 256 << 10;
@@ -251,62 +254,4 @@ enum Member<'m> {
     Skipped,
     File { entry: &'m FileEntry, hasher: Option<Hasher>, control: Option<Vec<u8>> },
     Wal { segment: SegmentNo, offset: u64 },
-}
-
-/// The WAL in the archives. Segments come in order, from one archive.
-enum Wal {
-    /// Nobody wants it, or something was wrong with it and has been reported.
-    Ignored,
-    /// No segment has come yet.
-    Awaited(Run),
-    Reading(Run, Box<Reading>),
-}
-
-impl Wal {
-    fn new(context: &Context<'_>) -> Self {
-        if context.options.no_parse_wal || context.options.wal_directory.is_some() {
-            return Self::Ignored;
-        }
-        match Run::new(&context.manifest.wal_ranges) {
-            None => Self::Ignored,
-            Some(Ok(run)) => Self::Awaited(run),
-            Some(Err(problem)) => {
-                context.report(problem);
-                Self::Ignored
-            }
-        }
-    }
-
-    /// A member begins: gives the segment it is, if that is one to be read.
-    fn begin(&mut self, name: &str, size: u64, context: &Context<'_>) -> Option<SegmentNo> {
-        let size = SegmentSize::new(size).ok()?;
-        let WalFileName::Segment(timeline, segment) = WalFileName::parse(name, size)? else { return None };
-        if let Self::Awaited(run) = self {
-            let reading = Reading::new(run.clone(), size, context);
-            *self = Self::Reading(run.clone(), Box::new(reading));
-        }
-        let Self::Reading(run, _) = self else { return None };
-        (run.timelines(segment, size).first() == Some(&timeline)).then_some(segment)
-    }
-
-    fn feed(&mut self, segment: SegmentNo, offset: u64, bytes: &[u8], context: &Context<'_>) {
-        if let Self::Reading(_, reading) = self
-            && let Err(problem) = reading.feed(segment, offset, bytes)
-        {
-            context.report(problem);
-            *self = Self::Ignored;
-        }
-    }
-
-    fn finish(self, context: &Context<'_>) -> u64 {
-        let result = match self {
-            Self::Ignored => Ok(0),
-            Self::Awaited(run) => Err(run.missing()),
-            Self::Reading(_, reading) => reading.finish(),
-        };
-        result.unwrap_or_else(|problem| {
-            context.report(problem);
-            0
-        })
-    }
 }

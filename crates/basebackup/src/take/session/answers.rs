@@ -1,0 +1,69 @@
+//! What the server says before and after the backup's data.
+
+use replication::client::{BackupEvent, BackupStream, Client, ResultSet};
+use wal::{Lsn, TimelineId};
+
+use super::super::error::TakeError;
+
+/// Permission bits, as the server's data directory has them.
+#[derive(Clone, Copy)]
+pub(super) struct Modes {
+    pub(super) directory: u32,
+    pub(super) file: u32,
+    /// Whether the group may read.
+    pub(super) group: bool,
+}
+
+/// Where a backup starts or ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Position {
+    pub(super) lsn: Lsn,
+    pub(super) timeline: TimelineId,
+}
+
+impl Modes {
+    pub(super) const PRIVATE: Self = Self { directory: 0o700, file: 0o600, group: false };
+    const GROUP: Self = Self { directory: 0o750, file: 0o640, group: true };
+
+    /// A server whose group may read its data directory gives its backups the same permissions.
+    pub(super) async fn of_server(client: &mut Client) -> Result<Self, TakeError> {
+        let mode = client.show("data_directory_mode").await;
+        let mode = mode.map_err(TakeError::server("could not read data directory mode"))?;
+        let group = u32::from_str_radix(&mode, 8).is_ok_and(|mode| mode & 0o050 == 0o050);
+        Ok(if group { Self::GROUP } else { Self::PRIVATE })
+    }
+}
+
+impl Position {
+    /// The one row of the first and of the last result: LSN and timeline.
+    pub(super) fn read(result: &ResultSet) -> Result<Self, TakeError> {
+        let lsn = result.text(0, 0).and_then(|lsn| lsn.parse().ok());
+        let timeline = result.text(0, 1).and_then(|timeline| timeline.parse().ok());
+        match (lsn, timeline) {
+            (Some(lsn), Some(timeline)) => Ok(Self { lsn, timeline: TimelineId::new(timeline) }),
+            _ => Err(TakeError::Answer("server did not tell where the backup's WAL is".to_owned())),
+        }
+    }
+}
+
+/// The next event, which has to be a row set.
+pub(super) async fn rows(stream: &mut BackupStream, doing: &'static str) -> Result<ResultSet, TakeError> {
+    loop {
+        match stream.next().await.map_err(TakeError::server(doing))? {
+            BackupEvent::Rows(rows) => return Ok(rows),
+            BackupEvent::Notice(notice) => tracing::warn!("{notice}"),
+            _ => return Err(TakeError::Answer(format!("{doing}: server sent something else"))),
+        }
+    }
+}
+
+/// The end of the command.
+pub(super) async fn finished(stream: &mut BackupStream) -> Result<(), TakeError> {
+    loop {
+        match stream.next().await.map_err(TakeError::server("backup failed"))? {
+            BackupEvent::Finished => return Ok(()),
+            BackupEvent::Notice(notice) => tracing::warn!("{notice}"),
+            _ => return Err(TakeError::Answer("server sent more than a backup".to_owned())),
+        }
+    }
+}
