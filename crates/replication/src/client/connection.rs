@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use bytes::BytesMut;
 
 use super::error::ClientError;
-use super::transport::{ReceiveBuffer, Transport};
+use super::receive_buffer::ReceiveBuffer;
+use super::transport::Transport;
 use crate::error::ServerError;
 use crate::frame::{Frame, FrameDecoder, Phase};
 use crate::message::{BackendMessage, FrontendMessage};

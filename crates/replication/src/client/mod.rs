@@ -11,6 +11,7 @@ mod connection;
 mod error;
 mod login;
 mod password;
+mod receive_buffer;
 mod socket;
 mod status_sender;
 mod target;

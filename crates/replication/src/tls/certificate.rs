@@ -3,26 +3,23 @@
 
 use std::time::Duration;
 
-use sha2::{Digest, Sha256, Sha384, Sha512};
-
 /// One element: its tag, its content, the whole of it, and what follows it.
-struct Element<'a> {
+pub(super) struct Element<'a> {
     tag: u8,
     whole: &'a [u8],
-    content: &'a [u8],
-    rest: &'a [u8],
+    pub(super) content: &'a [u8],
+    pub(super) rest: &'a [u8],
 }
 
-const SEQUENCE: u8 = 0x30;
+pub(super) const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const BIT_STRING: u8 = 0x03;
 const BOOLEAN: u8 = 0x01;
-const OBJECT_ID: u8 = 0x06;
+pub(super) const OBJECT_ID: u8 = 0x06;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
-const HASH_PARAMETER: u8 = 0xa0;
 
 fn element(input: &[u8]) -> Option<Element<'_>> {
     let bytes = input;
@@ -41,7 +38,8 @@ fn element(input: &[u8]) -> Option<Element<'_>> {
     Some(Element { tag, whole, content, rest })
 }
 
-fn expect(bytes: &[u8], tag: u8) -> Option<Element<'_>> {
+/// The element at the front of `bytes`, which must have this tag.
+pub(super) fn expect(bytes: &[u8], tag: u8) -> Option<Element<'_>> {
     element(bytes).filter(|element| element.tag == tag)
 }
 
@@ -213,63 +211,14 @@ fn unix_time(time: &Element<'_>) -> Option<i64> {
     Some(days * 86_400 + two(4)? * 3_600 + two(6)? * 60 + two(8)?)
 }
 
-/// The tls-server-end-point hash of a certificate (RFC 5929): by its signature's hash function, SHA-256 in place of
-/// MD5 and SHA-1. `None` if the signature algorithm has no single hash function (Ed25519) or is unknown.
-pub fn end_point_hash(der: &[u8]) -> Option<Vec<u8>> {
-    let algorithm = expect(Certificate::parse(der)?.signature_algorithm, OBJECT_ID)?;
-    Some(match hash_of(&algorithm)? {
-        Hash::Sha256 => Sha256::digest(der).to_vec(),
-        Hash::Sha384 => Sha384::digest(der).to_vec(),
-        Hash::Sha512 => Sha512::digest(der).to_vec(),
-    })
-}
-
-enum Hash {
-    Sha256,
-    Sha384,
-    Sha512,
-}
-
-fn hash_of(algorithm: &Element<'_>) -> Option<Hash> {
-    const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01];
-    const ECDSA_SHA2: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03];
-    const ECDSA_SHA1: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01];
-    if algorithm.content == ECDSA_SHA1 {
-        return Some(Hash::Sha256);
-    }
-    let (&last, family) = algorithm.content.split_last()?;
-    match (family, last) {
-        // md5WithRSAEncryption, sha1WithRSAEncryption, sha256WithRSAEncryption
-        (RSA, 4 | 5 | 11) | (ECDSA_SHA2, 2) => Some(Hash::Sha256),
-        (RSA, 12) | (ECDSA_SHA2, 3) => Some(Hash::Sha384),
-        (RSA, 13) | (ECDSA_SHA2, 4) => Some(Hash::Sha512),
-        (RSA, 10) => pss_hash(algorithm.rest),
-        _ => None,
-    }
-}
-
-/// RSASSA-PSS names its hash in its parameters; SHA-1 if it does not.
-fn pss_hash(parameters: &[u8]) -> Option<Hash> {
-    const NIST_HASHES: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02];
-    let parameters = expect(parameters, SEQUENCE)?;
-    let Some(hash) = expect(parameters.content, HASH_PARAMETER) else { return Some(Hash::Sha256) };
-    let object = expect(expect(hash.content, SEQUENCE)?.content, OBJECT_ID)?;
-    match object.content.strip_prefix(NIST_HASHES)? {
-        [1] => Some(Hash::Sha256),
-        [2] => Some(Hash::Sha384),
-        [3] => Some(Hash::Sha512),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
+pub(super) mod tests {
     use rcgen::{CertificateParams, DnType, KeyPair};
 
     use super::*;
 
-    fn der(algorithm: &'static rcgen::SignatureAlgorithm, names: &[&str]) -> Vec<u8> {
+    /// A certificate made for a test.
+    pub(in crate::tls) fn der(algorithm: &'static rcgen::SignatureAlgorithm, names: &[&str]) -> Vec<u8> {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name.push(DnType::CommonName, "db.example");
@@ -291,33 +240,5 @@ mod tests {
         assert!(
             Certificate::parse(&der(&rcgen::PKCS_ECDSA_P256_SHA256, &["x"])).unwrap().has_alternative_names
         );
-    }
-
-    #[test]
-    fn the_hash_follows_the_signature() {
-        let p256 = der(&rcgen::PKCS_ECDSA_P256_SHA256, &[]);
-        assert_eq!(end_point_hash(&p256).unwrap(), Sha256::digest(&p256).to_vec());
-        let p384 = der(&rcgen::PKCS_ECDSA_P384_SHA384, &[]);
-        assert_eq!(end_point_hash(&p384).unwrap(), Sha384::digest(&p384).to_vec());
-        assert_eq!(end_point_hash(&der(&rcgen::PKCS_ED25519, &[])), None);
-    }
-
-    proptest! {
-        #[test]
-        fn garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = end_point_hash(&bytes);
-        }
-
-        #[test]
-        fn a_damaged_certificate_never_panics(at in 0_usize..400, value: u8, cut in 0_usize..600) {
-            static DER: std::sync::LazyLock<Vec<u8>> =
-                std::sync::LazyLock::new(|| der(&rcgen::PKCS_ECDSA_P256_SHA256, &["localhost"]));
-            let mut bytes = DER.clone();
-            if let Some(byte) = bytes.get_mut(at) {
-                *byte = value;
-            }
-            bytes.truncate(cut);
-            let _ = end_point_hash(&bytes);
-        }
     }
 }

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::certificate::end_point_hash;
+use super::end_point_hash::end_point_hash;
 use super::verify::{Roots, Trust, Verifier};
 use super::{ALPN, TlsError, provider};
 use crate::conninfo::{RootCert, SslMode, SslNegotiation, TlsOptions, TlsVersion};

@@ -5,6 +5,7 @@
 
 mod certificate;
 mod client;
+mod end_point_hash;
 mod negotiate;
 mod server;
 mod verify;
@@ -12,8 +13,8 @@ mod version_one;
 
 use std::path::PathBuf;
 
-pub use certificate::end_point_hash;
 pub use client::connect;
+pub use end_point_hash::end_point_hash;
 pub(crate) use negotiate::request;
 pub use server::{ServerTls, server_tls};
 

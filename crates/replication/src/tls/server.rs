@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 
-use super::certificate::end_point_hash;
 use super::client::{certified, read_certificates, read_key};
+use super::end_point_hash::end_point_hash;
 use super::{ALPN, TlsError, provider};
 
 /// A server's TLS configuration, ready for use.
