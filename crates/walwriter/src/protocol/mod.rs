@@ -6,11 +6,13 @@
 //! is in the `replication` crate.
 
 pub mod backend;
+mod bind;
 mod format;
 mod frontend;
 mod reader;
 #[cfg(test)]
 mod tests;
 
+pub use bind::{Arguments, Bind};
 pub use format::{Format, ResultFormats};
-pub use frontend::{Arguments, Bind, Frame, FrameError, FrontendMessage, ProtocolError, Target, peek};
+pub use frontend::{Frame, FrameError, FrontendMessage, ProtocolError, Target, peek};
