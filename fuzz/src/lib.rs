@@ -34,10 +34,15 @@ const PER_BYTE: usize = 64;
 
 /// Runs `parse` on `input` and aborts if it had more memory in use at one time than the input accounts for.
 pub fn bounded(input: &[u8], parse: impl FnOnce(&[u8])) {
+    bounded_by(PER_BYTE, input, parse);
+}
+
+/// The same for what makes more of each byte than a text of words does.
+pub fn bounded_by(per_byte: usize, input: &[u8], parse: impl FnOnce(&[u8])) {
     let before = IN_USE.load(Relaxed);
     PEAK.store(before, Relaxed);
     parse(input);
     let used = PEAK.load(Relaxed).saturating_sub(before);
-    let allowed = FIXED + PER_BYTE * input.len();
+    let allowed = FIXED + per_byte * input.len();
     assert!(used <= allowed, "{used} bytes of memory for {} bytes of input", input.len());
 }

@@ -25,4 +25,19 @@ fuzz_target!(|input: &[u8]| walship_fuzz::bounded(input, |input| {
         let _ = ControlFile::parse(&sealed);
         let _ = ValidatorState::from_bytes(&sealed);
     }
+    of_the_engine(input);
 }));
+
+/// The engine reads more of `pg_control`, of one version, and writes what it has read.
+fn of_the_engine(input: &[u8]) {
+    const CHECKSUM: usize = 288;
+    let mut sealed = input.to_vec();
+    sealed.resize(8192, 0);
+    sealed[8..12].copy_from_slice(&1300_u32.to_le_bytes());
+    sealed[12..16].copy_from_slice(&202_209_061_u32.to_le_bytes());
+    let crc = Crc::default().append(&sealed[..CHECKSUM]).value().to_le_bytes();
+    sealed[CHECKSUM..CHECKSUM + 4].copy_from_slice(&crc);
+    if let Ok(control) = engine::control::ControlFile::decode(&sealed) {
+        assert_eq!(engine::control::ControlFile::decode(&control.encode()).as_ref(), Ok(&control));
+    }
+}

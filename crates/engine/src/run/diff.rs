@@ -15,7 +15,7 @@ const FRAGMENT_HEADER: usize = 4;
 const LSN_AND_CHECKSUM: usize = 10;
 
 /// Appends the fragments that make `after` of `before`. Both have nothing but zeros in their holes.
-pub(super) fn diff(before: &Page, after: &Page, fragments: &mut Vec<u8>) {
+pub fn diff(before: &Page, after: &Page, fragments: &mut Vec<u8>) {
     let hole = hole(after);
     let regions = [LSN_AND_CHECKSUM..hole.start, hole.end..PAGE_SIZE];
     for region in regions {
@@ -82,7 +82,7 @@ fn difference_length(old: &[u8], new: &[u8]) -> usize {
 }
 
 /// Applies `fragments` to a page, and clears its hole, as replay does. `None` if they do not fit on a page.
-pub(crate) fn apply_fragments(page: &mut Page, mut fragments: &[u8]) -> Option<()> {
+pub fn apply_fragments(page: &mut Page, mut fragments: &[u8]) -> Option<()> {
     while let Some((header, after)) = fragments.split_first_chunk::<FRAGMENT_HEADER>() {
         let offset = usize::from(u16::from_le_bytes([header[0], header[1]]));
         let length = usize::from(u16::from_le_bytes([header[2], header[3]]));

@@ -13,7 +13,7 @@ mod image;
 mod overlay;
 mod records;
 
-pub(crate) use diff::apply_fragments;
+pub use diff::{apply_fragments, diff};
 pub use overlay::Overlay;
 
 use std::sync::Arc;
