@@ -20,7 +20,7 @@ struct Field {
 /// The fields of one record.
 #[derive(Debug, Default)]
 pub struct CopyRecord {
-    data: Vec<u8>,
+    pub(super) data: Vec<u8>,
     fields: Vec<Field>,
 }
 
@@ -41,12 +41,12 @@ impl CopyRecord {
         Some(if field.null { None } else { self.data.get(field.start..field.end) })
     }
 
-    fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.data.clear();
         self.fields.clear();
     }
 
-    fn push(&mut self, start: usize, null: bool) {
+    pub(super) fn push(&mut self, start: usize, null: bool) {
         self.fields.push(Field { start, end: self.data.len(), null });
     }
 }
@@ -55,23 +55,23 @@ impl CopyRecord {
 #[derive(Debug)]
 pub struct CopyDecoder {
     options: CopyOptions,
-    pending: Vec<u8>,
+    pub(super) pending: Vec<u8>,
     /// Where the next record begins in `pending`
-    at: usize,
+    pub(super) at: usize,
     /// How far the search for the next record's end has come, and whether it is within quotes; never before `at`
-    scanned: usize,
+    pub(super) scanned: usize,
     quoted: bool,
-    header: bool,
+    pub(super) header: bool,
     /// `\.` was read or the data has ended
-    finished: bool,
-    ended: bool,
-    line: u64,
+    pub(super) finished: bool,
+    pub(super) ended: bool,
+    pub(super) line: u64,
 }
 
 impl CopyDecoder {
     /// A decoder without data.
     pub fn new(options: CopyOptions) -> Self {
-        let header = options.header;
+        let header = options.header || options.binary;
         Self {
             options,
             pending: Vec::new(),
@@ -123,6 +123,12 @@ impl CopyDecoder {
         loop {
             if self.finished {
                 return Ok(false);
+            }
+            if self.options.binary {
+                match self.next_binary(record)? {
+                    None => continue,
+                    Some(found) => return Ok(found),
+                }
             }
             let Some((end, next)) = self.find_end()? else { return Ok(false) };
             let (start, quoted) = (self.at, self.quoted);

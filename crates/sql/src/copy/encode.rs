@@ -1,6 +1,6 @@
 //! COPY data out: one record per row.
 
-use super::CopyOptions;
+use super::{CopyOptions, binary};
 use crate::types::{Type, Value, text};
 
 /// Writes rows as COPY data.
@@ -8,12 +8,21 @@ use crate::types::{Type, Value, text};
 pub struct CopyEncoder {
     options: CopyOptions,
     scratch: Vec<u8>,
+    /// The binary format's header comes first. In front of the first row rather than by itself: clients take the first
+    /// piece of data for both, because PostgreSQL sends them so.
+    header_due: bool,
 }
 
 impl CopyEncoder {
     /// An encoder.
     pub fn new(options: CopyOptions) -> Self {
-        Self { options, scratch: Vec::new() }
+        Self { header_due: options.binary, options, scratch: Vec::new() }
+    }
+
+    /// One that goes on behind rows that another has written.
+    #[must_use]
+    pub fn behind_rows(self) -> Self {
+        Self { header_due: false, ..self }
     }
 
     /// Appends the line that names the columns, if the options ask for one.
@@ -30,12 +39,30 @@ impl CopyEncoder {
         out.push(b'\n');
     }
 
+    /// Appends what comes behind the last row.
+    pub fn trailer(&mut self, out: &mut Vec<u8>) {
+        if self.options.binary {
+            self.binary_header(out);
+            binary::write_trailer(out);
+        }
+    }
+
+    fn binary_header(&mut self, out: &mut Vec<u8>) {
+        if std::mem::take(&mut self.header_due) {
+            binary::write_header(out);
+        }
+    }
+
     /// Appends one row.
     pub fn row<'v>(
         &mut self,
         values: impl ExactSizeIterator<Item = (&'v Value<'v>, Type)>,
         out: &mut Vec<u8>,
     ) {
+        if self.options.binary {
+            self.binary_header(out);
+            return binary_row(values, out);
+        }
         let single = values.len() == 1;
         for (i, (value, ty)) in values.enumerate() {
             if i > 0 {
@@ -90,6 +117,23 @@ impl CopyEncoder {
                     out.push(*byte);
                 }
             }
+        }
+    }
+}
+
+fn binary_row<'v>(values: impl ExactSizeIterator<Item = (&'v Value<'v>, Type)>, out: &mut Vec<u8>) {
+    out.extend_from_slice(&(values.len() as i16).to_be_bytes());
+    for (value, ty) in values {
+        if value.is_null() {
+            out.extend_from_slice(&(-1i32).to_be_bytes());
+            continue;
+        }
+        let start = out.len();
+        out.extend_from_slice(&[0; 4]);
+        crate::types::binary::write(value, ty, out);
+        let length = (out.len() - start - 4) as u32;
+        if let Some(place) = out.get_mut(start..start + 4) {
+            place.copy_from_slice(&length.to_be_bytes());
         }
     }
 }

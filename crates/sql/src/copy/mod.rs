@@ -1,5 +1,6 @@
 //! COPY data: text and CSV, from bytes to rows and back.
 
+mod binary;
 mod decode;
 mod encode;
 mod options;

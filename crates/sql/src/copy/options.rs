@@ -5,6 +5,8 @@
 pub struct CopyOptions {
     /// CSV rather than text
     pub csv: bool,
+    /// PostgreSQL's binary format rather than either; all that is about characters does not matter then
+    pub binary: bool,
     /// Between columns
     pub delimiter: u8,
     /// What stands for NULL
@@ -23,6 +25,7 @@ impl Default for CopyOptions {
     fn default() -> Self {
         Self {
             csv: false,
+            binary: false,
             delimiter: b'\t',
             null: b"\\N".to_vec(),
             header: false,

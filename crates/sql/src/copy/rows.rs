@@ -5,14 +5,14 @@ use crate::error::{SqlError, sqlstate};
 use crate::expr::EvalContext;
 use crate::plan::{CopyFromPlan, encode_key, not_null_violation};
 use crate::row::RowWriter;
-use crate::types::{Type, Value, binary, text};
+use crate::types::{Type, Value, binary};
 
 impl CopyFromPlan {
     /// Appends a record's row to `row` and its key to `key` (nothing in a table without a primary key). The context is
     /// that of the columns' defaults.
     ///
     /// # Errors
-    /// 22P04 for a wrong number of fields, 22P02 and its kin for text that is no value, 22001, 23502, 54000.
+    /// 22P04 for a wrong number of fields, 22P02, 22P03 and their kin for what is no value, 22001, 23502, 54000.
     pub fn encode(
         &self,
         record: &CopyRecord,
@@ -40,7 +40,7 @@ impl CopyFromPlan {
                 _ => self.columns.iter().position(|c| usize::from(*c) == position),
             };
             let value = match field.and_then(|f| record.get(f)) {
-                Some(Some(bytes)) => field_value(bytes, column.ty)?,
+                Some(Some(bytes)) => field_value(bytes, column.ty, self.options.binary)?,
                 Some(None) => Value::Null,
                 None => match self.table.default(position) {
                     Some(default) => default.eval(context)?,
@@ -57,8 +57,8 @@ impl CopyFromPlan {
     }
 }
 
-fn field_value(bytes: &[u8], ty: Type) -> Result<Value<'_>, SqlError> {
-    let value = text::parse(ty, binary::utf8(bytes)?)?;
+fn field_value(bytes: &[u8], ty: Type, binary: bool) -> Result<Value<'_>, SqlError> {
+    let value = binary::parse_format(ty, bytes, binary)?;
     match ty {
         Type::Varchar(Some(_)) | Type::Char(_) => crate::expr::cast_value(value, ty.without_length(), ty),
         _ => Ok(value),

@@ -32,6 +32,7 @@ fn encode(rows: &Rows, options: &CopyOptions) -> Vec<u8> {
             row.iter().map(|f| f.as_deref().map_or(Value::Null, Value::text)).collect();
         encoder.row(values.iter().map(|v| (v, Type::Text)), &mut out);
     }
+    encoder.trailer(&mut out);
     out
 }
 
@@ -57,10 +58,24 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_records_or_an_error(data in proptest::collection::vec(any::<u8>(), 0..80), csv in any::<bool>(), pieces in 1usize..9) {
-        let options = if csv { CopyOptions::csv() } else { CopyOptions::default() };
+    fn what_is_written_in_binary_is_read_however_it_is_split(
+        rows in proptest::collection::vec(
+            proptest::collection::vec(proptest::option::of("[a-c\0\n\\\\]{0,6}"), 0..4), 0..6),
+        pieces in 1usize..9,
+    ) {
+        let options = CopyOptions { binary: true, ..CopyOptions::default() };
+        prop_assert_eq!(decode(&encode(&rows, &options), &options, pieces).unwrap(), rows);
+    }
+
+    #[test]
+    fn any_bytes_are_records_or_an_error(data in proptest::collection::vec(any::<u8>(), 0..80), csv in any::<bool>(), binary in any::<bool>(), header in any::<bool>(), pieces in 1usize..9) {
+        let mut options = if csv { CopyOptions::csv() } else { CopyOptions::default() };
+        options.binary = binary;
         let mut decoder = CopyDecoder::new(options);
         let mut record = CopyRecord::default();
+        if binary && header {
+            decoder.feed(b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0").unwrap();
+        }
         for piece in data.chunks(pieces) {
             decoder.feed(piece).unwrap();
             while let Ok(true) = decoder.next(&mut record) {}
@@ -89,4 +104,24 @@ fn csv_quotes_tell_null_from_the_empty_text() {
     let rows = decode(b"a,b\n,\"\"\n\"x\"\"y\",\"a,\nb\"\np\"q,r\"s,t\n", &options, 2).unwrap();
     assert_eq!(rows, [some(&["NULL", ""]), some(&["x\"y", "a,\nb"]), some(&["pq,rs", "t"])]);
     assert_eq!(decode(b"a\n\"open\n", &options, 9).unwrap_err().sqlstate(), "22P04");
+}
+
+#[test]
+fn damaged_binary_data_is_refused() {
+    let options = CopyOptions { binary: true, ..CopyOptions::default() };
+    let header = &encode(&Vec::new(), &options)[..19];
+    assert_eq!(header, b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0");
+    let refused = |data: &[u8]| decode(data, &options, 5).unwrap_err();
+    let after = |rest: &[u8]| [header, rest].concat();
+    assert_eq!(decode(&after(b""), &options, 4).unwrap(), Rows::new(), "a missing trailer is forgiven");
+    assert_eq!(refused(b"PGCOPX").message(), "COPY file signature not recognized");
+    assert_eq!(refused(b"").message(), "COPY file signature not recognized");
+    assert_eq!(
+        refused(b"PGCOPY\n\xff\r\n\0\0\x01\0\0\0\0\0\0").message(),
+        "invalid COPY file header (WITH OIDS)"
+    );
+    assert_eq!(refused(&after(b"\xff\xfe")).message(), "row field count is negative");
+    assert_eq!(refused(&after(b"\0\x01\xff\xff\xff\xfe")).message(), "invalid field size");
+    assert_eq!(refused(&after(b"\0\x01\0\0\0\x09abc")).message(), "unexpected EOF in COPY data");
+    assert_eq!(decode(&after(b"\0\x01\0\0\0\x01a\xff\xffmore"), &options, 3).unwrap(), [some(&["a"])]);
 }

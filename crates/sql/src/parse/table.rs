@@ -79,7 +79,8 @@ fn copy(tokens: &mut Tokens<'_>) -> Result<CopyStatement, SqlError> {
     if from && matches!(source, CopySource::Query(_)) {
         return Err(SqlError::syntax("COPY query FROM is not allowed"));
     }
-    if !tokens.eat_word(if from { "stdin" } else { "stdout" }) {
+    // PostgreSQL takes either word for either direction, and drivers mix them up.
+    if !(tokens.eat_word("stdin") || tokens.eat_word("stdout")) {
         return Err(match tokens.peek() {
             Some(Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_)) => {
                 SqlError::unsupported("COPY to or from a file of the server")
@@ -107,6 +108,7 @@ fn copy(tokens: &mut Tokens<'_>) -> Result<CopyStatement, SqlError> {
 #[derive(Default)]
 struct Given {
     csv: bool,
+    binary: bool,
     delimiter: Option<String>,
     null: Option<String>,
     header: bool,
@@ -117,9 +119,9 @@ struct Given {
 
 fn format(name: &str, given: &mut Given) -> Result<(), SqlError> {
     match name.to_ascii_lowercase().as_str() {
-        "text" => given.csv = false,
-        "csv" => given.csv = true,
-        "binary" => return Err(SqlError::unsupported("COPY format \"binary\"")),
+        "text" => (given.csv, given.binary) = (false, false),
+        "csv" => (given.csv, given.binary) = (true, false),
+        "binary" => (given.csv, given.binary) = (false, true),
         other => {
             let message = format!("COPY format \"{other}\" not recognized");
             return Err(SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message));
@@ -185,7 +187,7 @@ fn legacy_option(tokens: &mut Tokens<'_>, given: &mut Given) -> Result<(), SqlEr
     };
     match name.as_str() {
         "csv" => given.csv = true,
-        "binary" => return format("binary", given),
+        "binary" => format("binary", given)?,
         "header" => given.header = true,
         "freeze" => given.freeze = true,
         "delimiter" | "delimiters" => given.delimiter = string(tokens)?,
@@ -212,6 +214,16 @@ impl Given {
     fn options(self, from: bool) -> Result<CopyOptions, SqlError> {
         let mut options = if self.csv { CopyOptions::csv() } else { CopyOptions::default() };
         let invalid = |message: &str| SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message);
+        options.binary = self.binary;
+        for (given, name) in [(self.delimiter.is_some(), "DELIMITER"), (self.null.is_some(), "NULL")] {
+            if self.binary && given {
+                return Err(SqlError::syntax(format!("cannot specify {name} in BINARY mode")));
+            }
+        }
+        if self.binary && self.header {
+            let message = "cannot specify HEADER in BINARY mode";
+            return Err(SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
+        }
         let single = |text: String, what: &str| match text.as_bytes() {
             [byte] if *byte < 0x80 => Ok(*byte),
             _ => Err(SqlError::new(

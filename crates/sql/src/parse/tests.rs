@@ -124,7 +124,7 @@ fn copy_takes_both_forms_of_options() {
     assert_eq!(options("copy (select 1) to stdout (null 'x')").null, b"x");
     for (text, code) in [
         ("copy t from '/etc/passwd'", "0A000"),
-        ("copy t from stdin (format binary)", "0A000"),
+        ("copy t from stdin (format binary, null 'x')", "42601"),
         ("copy t from stdin (delimiter 'ab')", "0A000"),
         ("copy t from stdin (delimiter 'a')", "22023"),
         ("copy t from stdin (quote 'a')", "0A000"),

@@ -16,7 +16,7 @@ use super::session::SqlSession;
 use super::slice::Slice;
 use super::{Failure, Result};
 use crate::catalog::next_row_id;
-use crate::session::{CopyFormat, Format, Step};
+use crate::session::{CopyFormat, Step};
 
 /// With so much data a COPY is worth a new tree, in bytes. So much is gathered before the first row is placed.
 const LARGE: usize = 64 << 10;
@@ -75,7 +75,7 @@ impl CopyFromRun {
 
     /// What the client is told of the data that it is to send.
     pub(super) fn format(plan: &CopyFromPlan) -> CopyFormat {
-        CopyFormat { format: Format::Text, columns: plan.columns.len() as u16 }
+        super::copy_to::format(&plan.options, plan.columns.len())
     }
 
     /// Places rows; [`Progress::Full`] says that more data is wanted.

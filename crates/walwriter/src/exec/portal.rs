@@ -25,7 +25,7 @@ use super::slice::Slice;
 use super::utility::UtilityRun;
 use super::{Failure, Result};
 use crate::protocol::{Arguments, Format};
-use crate::session::{CommandTag, CopyFormat, ResultFormats, Step};
+use crate::session::{CommandTag, ResultFormats, Step};
 
 /// One execution of a statement.
 pub struct Portal {
@@ -168,15 +168,20 @@ impl SqlSession {
             }
             (Work::CopyTo(run, begun), PlanNode::CopyTo(plan)) => {
                 if !std::mem::replace(begun, true) {
-                    let format = CopyFormat { format: Format::Text, columns: columns.len() as u16 };
+                    let format = super::copy_to::format(&plan.options, columns.len());
                     super::copy_to::append_header(columns, &plan.options, out);
                     return Ok(Step::CopyOut(format));
                 }
-                let encoder = RefCell::new(CopyEncoder::new(plan.options.clone()));
+                let encoder = CopyEncoder::new(plan.options.clone());
+                let encoder = if run.produced > 0 { encoder.behind_rows() } else { encoder };
+                let encoder = RefCell::new(encoder);
                 let format = RowFormat::Copy { columns, encoder: &encoder };
                 let mut all = u64::MAX;
                 match run.advance(&plan.query, &mut env, format, out, &mut all, &mut slice)? {
-                    Progress::Done => return Ok(Step::Done(CommandTag::Rows("COPY", run.produced))),
+                    Progress::Done => {
+                        super::copy_to::append_trailer(&mut encoder.borrow_mut(), &plan.options, out);
+                        return Ok(Step::Done(CommandTag::Rows("COPY", run.produced)));
+                    }
                     progress => progress,
                 }
             }

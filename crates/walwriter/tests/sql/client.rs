@@ -69,6 +69,13 @@ impl Server {
         Self { executor: open(&directory.path().join("data"), EngineOptions::default()), directory }
     }
 
+    /// What a crash at this moment would leave behind, opened as another server.
+    pub(crate) fn copy_as_if_crashed(&self) -> Self {
+        let directory = TempDir::new().unwrap();
+        copy_tree(&self.directory.path().join("data"), &directory.path().join("data"));
+        Self { executor: open(&directory.path().join("data")), directory }
+    }
+
     pub(crate) fn connect(&self) -> Client<'_> {
         self.connect_with(&[])
     }
@@ -87,6 +94,19 @@ impl Server {
         };
         let session = self.executor.open_session(opening).unwrap();
         Client { server: self, session, woken, out: Vec::new(), copying: Vec::new() }
+    }
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_tree(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), &to).unwrap();
+        }
     }
 }
 
@@ -352,7 +372,7 @@ fn read_messages(mut bytes: &[u8], reply: &mut Reply) {
         let (body, after) = rest.split_at(length);
         match tag {
             b'D' => reply.rows.push(read_row(body)),
-            b'd' => reply.copied.push_str(std::str::from_utf8(body).unwrap()),
+            b'd' => reply.copied.push_str(&String::from_utf8_lossy(body)),
             b'N' => reply.notices.push(read_field(body, b'M')),
             other => panic!("message {}", other.escape_ascii()),
         }

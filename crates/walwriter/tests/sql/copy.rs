@@ -105,3 +105,22 @@ fn rows_copied_into_a_table_of_the_same_transaction_are_like_others() {
     client.query("copy k from stdin; commit");
     assert_eq!(client.rows("select * from k"), ["1|a", "3|c", "5|b"]);
 }
+
+#[test]
+fn the_binary_format_goes_both_ways() {
+    let server = Server::start();
+    let mut client = server.connect();
+    client.query("create table t (id int, v varchar(3))");
+    let header = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+    let rows = b"\0\x02\0\0\0\x04\0\0\0\x07\0\0\0\x03abc\0\x02\0\0\0\x04\0\0\0\x08\xff\xff\xff\xff\xff\xff";
+    client.copying = [&header[..], rows].concat();
+    assert_eq!(client.query("copy t from stdin (format binary)").tags, ["COPY 2"]);
+    assert_eq!(client.rows("select * from t order by id"), ["7|abc", "8|-"]);
+    let reply = client.query("copy (select id, v from t order by id) to stdin with binary");
+    assert_eq!(reply.copied, String::from_utf8_lossy(&[&header[..], rows].concat()));
+    client.copying = [&header[..], b"\0\x02\0\0\0\x02\0\x07\0\0\0\x01a"].concat();
+    assert_eq!(client.error("copy t from stdin binary").0, "22P03");
+    client.copying = [&header[..], b"\0\x02\0\0\0\x04\0\0\0\x07\0\0\0\x04abcd\xff\xff"].concat();
+    assert_eq!(client.error("copy t from stdin binary").0, "22001");
+    assert_eq!(client.rows("select count(*) from t"), ["2"]);
+}
