@@ -371,6 +371,10 @@ impl<S: Session> Conversation<S> {
             return self.complete(CommandTag::Rows("SELECT", 0), out);
         };
         match self.session.step(execution, out, &mut running.rows_left) {
+            Ok(Step::Done(_)) if self.interrupts.pending() == Some(Interrupt::Terminate) => {
+                // It may have been the statement itself that has asked for it, and that is to know no success.
+                return Some(self.farewell(out, &Interrupt::Terminate.to_error()));
+            }
             Ok(Step::Done(tag)) => {
                 running.portal.execution = None;
                 if committing {
