@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{ColumnDef, PrimaryKey, TableDef};
+use super::{ColumnDef, PUBLIC, PrimaryKey, TableDef};
 use crate::error::SqlError;
 use crate::types::Type;
 
@@ -18,6 +18,9 @@ impl TableDef {
                 });
                 if let Some(default) = &c.default {
                     column["default"] = json!(default);
+                }
+                if c.serial {
+                    column["serial"] = json!(true);
                 }
                 column
             })
@@ -47,7 +50,8 @@ impl TableDef {
         };
         let name = text(table, "name").ok_or_else(bad)?;
         let (oid, tree) = (number(table, "oid").ok_or_else(bad)?, number(table, "tree").ok_or_else(bad)?);
-        Self::new(oid, name, columns, primary_key, tree)
+        let schema = text(table, "schema").unwrap_or_else(|| PUBLIC.to_owned());
+        Ok(Self::new(oid, name, columns, primary_key, tree)?.in_schema(schema))
     }
 }
 
@@ -64,7 +68,8 @@ fn column(json: &Json) -> Option<ColumnDef> {
     let typmod = i32::try_from(column.get("typmod")?.as_i64()?).ok()?;
     let ty = Type::from_oid(number(column, "type")?, typmod).filter(|ty| ty.is_storable())?;
     let not_null = column.get("not_null")?.as_bool()?;
-    Some(ColumnDef { name: text(column, "name")?, ty, not_null, default: text(column, "default") })
+    let serial = column.get("serial").and_then(Json::as_bool).unwrap_or(false);
+    Some(ColumnDef { name: text(column, "name")?, ty, not_null, default: text(column, "default"), serial })
 }
 
 fn primary_key(json: &Json, count: usize) -> Option<PrimaryKey> {
@@ -85,20 +90,24 @@ mod tests {
             ty,
             not_null,
             default: default.map(str::to_owned),
+            serial: name == "s",
         };
         let columns = vec![
             column("a b", Type::Int4, true, None),
             column("c", Type::Char(Some(22)), false, Some("'x'")),
             column("v", Type::Varchar(Some(10)), false, None),
             column("t", Type::Timestamptz, false, Some("now()")),
+            column("s", Type::Int2, true, None),
         ];
         let key = PrimaryKey { name: "t_pkey".to_owned(), columns: vec![0] };
-        let table = TableDef::new(16384, "t", columns, Some(key), 16385).unwrap();
+        let table = TableDef::new(16384, "t", columns, Some(key), 16385).unwrap().in_schema("pg_temp_3");
         let read = TableDef::decode(&table.encode()).unwrap();
         assert_eq!(read.columns(), table.columns());
         assert_eq!(read.primary_key, table.primary_key);
         assert_eq!((read.oid, read.tree, read.name.as_str()), (16384, 16385, "t"));
         assert!(read.default(3).is_some() && read.default(0).is_none());
+        assert!(read.default(4).is_some() && read.serial_columns().eq([4]));
+        assert_eq!(read.full_name(), "pg_temp_3\0t");
     }
 
     #[test]

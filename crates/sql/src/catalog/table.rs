@@ -1,7 +1,9 @@
 //! The definition of one table.
 
+use crate::error::SqlError;
+use crate::expr::{CastExpr, Expr, SystemFunction};
 use crate::row::RowLayout;
-use crate::types::Type;
+use crate::types::{Type, Value};
 
 /// One column.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +16,33 @@ pub struct ColumnDef {
     pub not_null: bool,
     /// The text of its DEFAULT expression
     pub default: Option<String>,
+    /// `serial`: its DEFAULT is the next number of a counter of its own
+    pub serial: bool,
+}
+
+impl ColumnDef {
+    /// The DEFAULT as the catalogs of `table` show it.
+    pub fn default_text(&self, table: &str) -> Option<String> {
+        match self.serial {
+            true => Some(format!("nextval('{table}_{}_seq'::regclass)", self.name)),
+            false => self.default.clone(),
+        }
+    }
+
+    fn compile_default(&self, table: u32, position: usize) -> Result<Option<Expr>, SqlError> {
+        if !self.serial {
+            return self
+                .default
+                .as_deref()
+                .map(|text| crate::plan::compile_default(text, self.ty))
+                .transpose();
+        }
+        let column = i16::try_from(position).map_err(|_| SqlError::internal("column out of range"))?;
+        let counter = [Value::Oid(table), Value::Int2(column)].map(Expr::Const);
+        let arg = Expr::System(SystemFunction::NextSerial, counter.into());
+        let number = CastExpr { arg, from: Type::Int8, to: self.ty, explicit: false };
+        Ok(Some(Expr::Cast(Box::new(number))))
+    }
 }
 
 /// The key that orders a table's rows in its tree.
@@ -30,7 +59,7 @@ pub struct PrimaryKey {
 pub struct TableDef {
     /// Its OID, stable over changes of the definition
     pub oid: u32,
-    /// Its schema, always `public` so far
+    /// Its schema: `public`, or a session's own, where its temporary tables are
     pub schema: String,
     /// Its name, folded
     pub name: String,
@@ -40,7 +69,7 @@ pub struct TableDef {
     pub tree: u32,
     columns: Vec<ColumnDef>,
     layout: RowLayout,
-    defaults: Vec<Option<crate::expr::Expr>>,
+    defaults: Vec<Option<Expr>>,
 }
 
 impl TableDef {
@@ -54,14 +83,36 @@ impl TableDef {
         columns: Vec<ColumnDef>,
         primary_key: Option<PrimaryKey>,
         tree: u32,
-    ) -> Result<Self, crate::SqlError> {
+    ) -> Result<Self, SqlError> {
         let defaults = columns
             .iter()
-            .map(|c| c.default.as_deref().map(|text| crate::plan::compile_default(text, c.ty)).transpose())
+            .enumerate()
+            .map(|(position, column)| column.compile_default(oid, position))
             .collect::<Result<_, _>>()?;
         let layout = RowLayout::new(columns.iter().map(|c| c.ty));
         let (schema, name) = (super::PUBLIC.to_owned(), name.into());
         Ok(Self { oid, schema, name, primary_key, tree, columns, layout, defaults })
+    }
+
+    /// The same table in another schema than `public`.
+    #[must_use]
+    pub fn in_schema(self, schema: impl Into<String>) -> Self {
+        Self { schema: schema.into(), ..self }
+    }
+
+    /// Its name among the tables of all schemas.
+    pub fn full_name(&self) -> String {
+        super::full_name(&self.schema, &self.name)
+    }
+
+    /// Whether it belongs to one session.
+    pub fn is_temporary(&self) -> bool {
+        self.schema != super::PUBLIC
+    }
+
+    /// Positions of its `serial` columns.
+    pub fn serial_columns(&self) -> impl Iterator<Item = u16> + '_ {
+        (0u16..).zip(&self.columns).filter(|(_, column)| column.serial).map(|(position, _)| position)
     }
 
     /// The columns in order.
@@ -75,7 +126,7 @@ impl TableDef {
     }
 
     /// The compiled DEFAULT of a column, of the column's type; `None` is NULL.
-    pub fn default(&self, column: usize) -> Option<&crate::expr::Expr> {
+    pub fn default(&self, column: usize) -> Option<&Expr> {
         self.defaults.get(column).and_then(Option::as_ref)
     }
 

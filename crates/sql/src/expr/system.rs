@@ -148,6 +148,8 @@ system_functions! {
     PgEncodingToChar = "pg_encoding_to_char"(Type::Int4) -> Type::Name, true;
     /// Whether a relation is found without its schema
     PgTableIsVisible = "pg_table_is_visible"(Type::Oid) -> Type::Bool, true;
+    /// The next number of a `serial` column, by its table's OID and its position; not for clients to call
+    NextSerial = "nextval"(Type::Oid, Type::Int2) -> Type::Int8, false;
     /// The current transaction's id
     TxidCurrent = "txid_current"() -> Type::Int8, false;
     /// The current transaction's id if it has one

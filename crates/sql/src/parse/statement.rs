@@ -32,7 +32,12 @@ pub enum Statement {
         names: Vec<Name>,
     },
     /// TRUNCATE
-    Truncate(Vec<Name>),
+    Truncate {
+        /// Which
+        names: Vec<Name>,
+        /// RESTART IDENTITY
+        restart: bool,
+    },
     /// ALTER TABLE ... ADD [CONSTRAINT name] PRIMARY KEY (columns)
     AddPrimaryKey {
         /// IF EXISTS

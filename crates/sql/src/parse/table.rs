@@ -32,9 +32,10 @@ fn truncate(tokens: &mut Tokens<'_>) -> Result<Statement, SqlError> {
     let _ = tokens.eat_word("truncate");
     let _ = tokens.eat_word("table");
     let names = tokens.names()?;
-    let _ = tokens.eat_words(&["restart", "identity"]) || tokens.eat_words(&["continue", "identity"]);
+    let restart = tokens.eat_words(&["restart", "identity"]);
+    let _ = restart || tokens.eat_words(&["continue", "identity"]);
     let _ = tokens.eat_word("cascade") || tokens.eat_word("restrict");
-    Ok(Statement::Truncate(names))
+    Ok(Statement::Truncate { names, restart })
 }
 
 fn alter_table(tokens: &mut Tokens<'_>) -> Result<Statement, SqlError> {

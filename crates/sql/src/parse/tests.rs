@@ -94,7 +94,9 @@ fn tables_are_dropped_emptied_and_given_keys() {
     };
     assert_eq!(names[1], Name { schema: Some("public".into()), name: "pgbench_branches".into() });
     assert_eq!(names[2].name, "T");
-    assert!(matches!(one("truncate table a, b"), Statement::Truncate(names) if names.len() == 2));
+    assert!(
+        matches!(one("truncate table a, b"), Statement::Truncate { names, restart: false } if names.len() == 2)
+    );
     let Statement::AddPrimaryKey { table, constraint: None, columns, .. } =
         one("alter table pgbench_branches add primary key (bid, X)")
     else {

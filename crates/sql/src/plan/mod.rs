@@ -104,6 +104,10 @@ pub struct CreateTablePlan {
     pub primary_key: Option<crate::catalog::PrimaryKey>,
     /// IF NOT EXISTS was given and a relation of the name exists: nothing to do but a notice
     pub exists: bool,
+    /// TEMPORARY: for this session alone
+    pub temporary: bool,
+    /// ON COMMIT DROP: for this transaction alone
+    pub drop_on_commit: bool,
 }
 
 /// Rows to load.

@@ -9,8 +9,10 @@ use sql::TableDef;
 /// The changes of one transaction.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Changes {
-    /// By name: the new definition, or `None` if the table is gone.
+    /// By full name: the new definition, or `None` if the table is gone.
     tables: BTreeMap<String, Option<Arc<TableDef>>>,
+    /// Full names of tables that go when the transaction commits (ON COMMIT DROP).
+    pub(crate) drop_on_commit: Vec<String>,
     /// Trees that exist for others and are dropped.
     pub(crate) dropped: Vec<TreeId>,
     /// Trees that this transaction has made, which nobody else can write to.

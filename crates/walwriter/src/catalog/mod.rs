@@ -10,6 +10,7 @@
 
 mod changes;
 mod rowid;
+mod serial;
 mod tables;
 mod view;
 
@@ -23,6 +24,7 @@ use crate::exec::Result;
 
 pub(crate) use changes::Changes;
 pub(crate) use rowid::{RowIds, next as next_row_id};
+pub(crate) use serial::{Serials, key as serial_key};
 pub(crate) use tables::{STAMP_KEY, Tables, table_key};
 pub(crate) use view::PlannerView;
 
@@ -36,6 +38,7 @@ pub(crate) struct Catalog {
     generation: AtomicU64,
     state: Mutex<State>,
     pub(crate) row_ids: RowIds,
+    pub(crate) serials: Serials,
 }
 
 #[derive(Debug)]
@@ -64,6 +67,7 @@ impl Catalog {
                 checked_at: Lsn::INVALID,
             }),
             row_ids: RowIds::default(),
+            serials: Serials::default(),
         }
     }
 
@@ -74,8 +78,9 @@ impl Catalog {
             && (!transaction.engine().is_read_only() || tables.checked_at == transaction.snapshot_lsn())
     }
 
-    /// The tables as of a transaction's snapshot.
-    pub(crate) fn tables(&self, transaction: &Transaction) -> Result<Arc<Tables>> {
+    /// The tables as of a transaction's snapshot. `changes`: whether it has changed tables itself; what is read then is
+    /// for it alone, because it reads what it has written.
+    pub(crate) fn tables(&self, transaction: &Transaction, changes: bool) -> Result<Arc<Tables>> {
         let snapshot = transaction.snapshot_lsn();
         if transaction.engine().is_read_only() {
             return self.tables_of_standby(transaction, snapshot);
@@ -92,7 +97,7 @@ impl Catalog {
             let generation = self.generation.load(Ordering::SeqCst);
             (if state.changing == 0 { generation } else { NO_GENERATION }, state.changed_at)
         };
-        let lasting = generation != NO_GENERATION && changed_at <= snapshot;
+        let lasting = generation != NO_GENERATION && changed_at <= snapshot && !changes;
         let generation = if lasting { generation } else { NO_GENERATION };
         let tables = Arc::new(Tables::read(transaction, generation)?);
         if lasting {

@@ -15,7 +15,7 @@ const TABLE: u8 = b't';
 /// The key of the stamp, which each change of a definition replaces by another number.
 pub(crate) const STAMP_KEY: &[u8] = b"s";
 
-/// The key of a table's definition in the catalog tree.
+/// The key of a table's definition in the catalog tree, by the table's full name.
 pub(crate) fn table_key(name: &str) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + name.len());
     key.push(TABLE);
@@ -54,6 +54,7 @@ impl Tables {
         self.generation
     }
 
+    /// A table by its full name.
     pub(crate) fn get(&self, name: &str) -> Option<&Arc<TableDef>> {
         self.by_name.get(name)
     }
@@ -70,7 +71,7 @@ impl Tables {
         let mut by_name = HashMap::new();
         while scan.next(transaction, &mut key, &mut value)? {
             let table = TableDef::decode(&value)?;
-            by_name.insert(table.name.clone(), Arc::new(table));
+            by_name.insert(table.full_name(), Arc::new(table));
         }
         let stamp = Self::read_stamp(transaction)?;
         Ok(Self { generation, as_of, checked_at: as_of, stamp, by_name: Arc::new(by_name) })

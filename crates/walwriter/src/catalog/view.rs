@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use sql::catalog::PUBLIC;
+use sql::catalog::{PG_TEMP, PUBLIC, full_name};
 use sql::{CatalogView, SystemRelation, TableDef};
 
 use super::{Changes, Tables};
@@ -13,6 +13,8 @@ use crate::exec::find_table;
 pub(crate) struct PlannerView<'a> {
     pub(crate) tables: &'a Tables,
     pub(crate) changes: &'a Changes,
+    /// The schema of the session's temporary tables, if it ever had one.
+    pub(crate) temporary: Option<&'a str>,
     /// Whether the plan, or the error in its place, shows anything that transactions have made: a table that is there or
     /// not, or a view of the tables.
     pub(crate) shows_tables: Cell<bool>,
@@ -20,10 +22,16 @@ pub(crate) struct PlannerView<'a> {
 
 impl CatalogView for PlannerView<'_> {
     fn table(&self, schema: Option<&str>, name: &str) -> Option<Arc<TableDef>> {
-        if schema.is_some_and(|schema| schema != PUBLIC) {
-            return None;
-        }
-        let found = find_table(name, self.tables, self.changes).cloned();
+        let temporary = match schema {
+            None | Some(PG_TEMP) => self.temporary,
+            Some(schema) => self.temporary.filter(|own| *own == schema),
+        };
+        let find = |name: &str| find_table(name, self.tables, self.changes).cloned();
+        let own = temporary.and_then(|schema| find(&full_name(schema, name)));
+        let found = match schema {
+            None | Some(PUBLIC) => own.or_else(|| find(name)),
+            Some(_) => own,
+        };
         // Tables are asked for before views.
         if found.is_some() || crate::views::find(schema, name).is_none() {
             self.shows_tables.set(true);

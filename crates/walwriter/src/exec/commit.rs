@@ -43,7 +43,13 @@ impl SqlSession {
             }
             Some(_) => {}
         }
-        let Some(Open { transaction, changes, .. }) = self.open.take() else { return Ok(Settled::Done) };
+        let Some(Open { mut transaction, mut changes, .. }) = self.open.take() else {
+            return Ok(Settled::Done);
+        };
+        if let Err(failure) = super::ddl::drop_on_commit(&mut transaction, &mut changes) {
+            self.info.settings.get_mut().end_transaction(false);
+            return Err(failure);
+        }
         let read_gate = transaction.read_gate();
         if !transaction.is_large() {
             let outcome = commit(&self.shared.catalog, transaction, &changes);

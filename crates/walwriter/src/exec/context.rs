@@ -10,6 +10,7 @@ use engine::Engine;
 use sql::types::timestamp::from_unix_micros;
 
 use super::host::Host;
+use super::temporary::{Schemas, Temporary};
 use crate::catalog::{Catalog, Changes, Tables};
 use crate::settings::SessionSettings;
 
@@ -18,6 +19,7 @@ pub(crate) struct Shared {
     pub(crate) engine: Arc<Engine>,
     pub(crate) host: Arc<dyn Host>,
     pub(crate) catalog: Catalog,
+    pub(crate) temporary: Schemas,
 }
 
 /// One session, as far as statements can see it.
@@ -28,6 +30,7 @@ pub(crate) struct SessionInfo {
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) waker: Waker,
     pub(crate) settings: RefCell<SessionSettings>,
+    pub(crate) temporary: Temporary,
     /// Start of the transaction, in microseconds since 2000.
     pub(crate) transaction_start: Cell<i64>,
     /// Start of the statement.
@@ -82,7 +85,7 @@ pub(crate) fn to_timestamp(time: SystemTime) -> i64 {
     from_unix_micros(micros)
 }
 
-/// A table by name: as the transaction has changed it, or as it is for all.
+/// A table by its full name: as the transaction has changed it, or as it is for all.
 pub(crate) fn find_table<'a>(
     name: &str,
     tables: &'a Tables,

@@ -7,8 +7,9 @@
 use std::sync::Arc;
 
 use engine::lock::{LockMode, Locked};
-use engine::{EngineError, TreeId};
+use engine::{EngineError, Transaction, TreeId};
 use replication::error::ServerError;
+use sql::catalog::{PUBLIC, full_name};
 use sql::plan::CreateTablePlan;
 use sql::{PlanNode, SqlError, TableDef};
 
@@ -16,7 +17,8 @@ use super::env::{Env, Progress};
 use super::rebuild::Rebuild;
 use super::slice::Slice;
 use super::{Failure, Result};
-use crate::catalog::{STAMP_KEY, table_key};
+use crate::catalog::Changes;
+use crate::catalog::{STAMP_KEY, serial_key, table_key};
 use crate::protocol::backend;
 
 /// A statement about tables, under way.
@@ -57,7 +59,7 @@ pub(super) fn advance(
         (_, PlanNode::Truncate(tables)) => truncate(tables, env),
         (DdlRun::Rebuild(rebuild), PlanNode::AddPrimaryKey { .. }) => rebuild.advance(env, slice),
         (run @ DdlRun::Start, PlanNode::AddPrimaryKey { table, name, columns }) => {
-            let Some(table) = lock_definition(env, &table.name)? else { return Ok(Progress::Blocked) };
+            let Some(table) = lock_definition(env, table)? else { return Ok(Progress::Blocked) };
             if !lock_tree(env, &table)? {
                 return Ok(Progress::Blocked);
             }
@@ -86,15 +88,23 @@ fn create(plan: &CreateTablePlan, env: &mut Env<'_>, out: &mut Vec<u8>) -> Resul
         notice(env, "42P07", &format!("relation \"{name}\" already exists, skipping"), out);
         return Ok(Progress::Done);
     }
-    if !env.lock_row(TreeId::CATALOG, &table_key(name))? {
+    let context = env.context;
+    let schema = if plan.temporary { super::temporary::schema_for(context, name)? } else { PUBLIC };
+    let full_name = full_name(schema, name);
+    if !env.lock_row(TreeId::CATALOG, &table_key(&full_name))? {
         return Ok(Progress::Blocked);
     }
-    if latest_definition(env, name)?.is_some() {
+    if latest_definition(env, &full_name)?.is_some() {
         return Err(Failure::new("42P07", format!("relation \"{name}\" already exists")));
     }
     let tree = env.transaction.create_tree()?;
     let oid = tree.as_u32();
     let table = TableDef::new(oid, name.as_str(), plan.columns.clone(), plan.primary_key.clone(), oid)?;
+    let table = table.in_schema(schema);
+    if plan.drop_on_commit {
+        env.changes.drop_on_commit.push(full_name);
+    }
+    env.context.shared.catalog.serials.begin(oid, table.serial_columns());
     env.changes.created.push(tree);
     env.changes.untouched.push(tree);
     env.context.shared.catalog.row_ids.begin(tree, 1);
@@ -106,9 +116,8 @@ fn drop_tables(tables: &[Arc<TableDef>], env: &mut Env<'_>) -> Result<Progress> 
     let Some(tables) = lock_all(tables, env)? else { return Ok(Progress::Blocked) };
     for table in tables {
         drop_tree(env, TreeId::new(table.tree))?;
-        env.transaction.delete(TreeId::CATALOG, &table_key(&table.name))?;
-        stamp(env)?;
-        env.changes.set(&table.name, None);
+        forget_definition(env.transaction, &table)?;
+        env.changes.set(&table.full_name(), None);
     }
     Ok(Progress::Done)
 }
@@ -136,7 +145,8 @@ fn replace_tree(env: &mut Env<'_>, mut table: TableDef) -> Result<TreeId> {
 /// Gives a table to which this transaction may write a tree that nobody else can reach yet, to be loaded, if it is empty
 /// and nobody else is writing to it. From then on others who want to write to it wait.
 pub(super) fn replace_if_empty(env: &mut Env<'_>, table: &TableDef) -> Result<Option<TreeId>> {
-    let (tree, key) = (TreeId::new(table.tree), table_key(&table.name));
+    let (tree, name) = (TreeId::new(table.tree), table.full_name());
+    let key = table_key(&name);
     // What others have changed since a repeatable snapshot began would go unnoticed.
     let read_committed = env.transaction.isolation() == engine::Isolation::ReadCommitted;
     if !env.can_load || !read_committed || env.changes.created.contains(&tree) {
@@ -147,7 +157,7 @@ pub(super) fn replace_if_empty(env: &mut Env<'_>, table: &TableDef) -> Result<Op
     if !alone || !env.transaction.is_empty_locked(tree)? {
         return Ok(None);
     }
-    match latest_definition(env, &table.name)? {
+    match latest_definition(env, &name)? {
         Some(latest) if latest.tree == table.tree => Ok(Some(replace_tree(env, latest)?)),
         _ => Ok(None),
     }
@@ -157,7 +167,7 @@ pub(super) fn replace_if_empty(env: &mut Env<'_>, table: &TableDef) -> Result<Op
 fn lock_all(tables: &[Arc<TableDef>], env: &mut Env<'_>) -> Result<Option<Vec<TableDef>>> {
     let mut locked = Vec::with_capacity(tables.len());
     for table in tables {
-        let Some(table) = lock_definition(env, &table.name)? else { return Ok(None) };
+        let Some(table) = lock_definition(env, table)? else { return Ok(None) };
         if !lock_tree(env, &table)? {
             return Ok(None);
         }
@@ -167,13 +177,14 @@ fn lock_all(tables: &[Arc<TableDef>], env: &mut Env<'_>) -> Result<Option<Vec<Ta
 }
 
 /// Locks a definition and reads it; `None`: somebody else has it.
-fn lock_definition(env: &mut Env<'_>, name: &str) -> Result<Option<TableDef>> {
-    if !env.lock_row(TreeId::CATALOG, &table_key(name))? {
+fn lock_definition(env: &mut Env<'_>, table: &TableDef) -> Result<Option<TableDef>> {
+    let name = table.full_name();
+    if !env.lock_row(TreeId::CATALOG, &table_key(&name))? {
         return Ok(None);
     }
-    match latest_definition(env, name)? {
+    match latest_definition(env, &name)? {
         Some(table) => Ok(Some(table)),
-        None => Err(Failure::new("42P01", format!("relation \"{name}\" does not exist"))),
+        None => Err(Failure::new("42P01", format!("relation \"{}\" does not exist", table.name))),
     }
 }
 
@@ -224,19 +235,40 @@ pub(super) fn drop_tree(env: &mut Env<'_>, tree: TreeId) -> Result<()> {
     Ok(())
 }
 
+/// Deletes a definition and what belongs to it, but for the tree.
+fn forget_definition(transaction: &mut Transaction, table: &TableDef) -> Result<()> {
+    transaction.delete(TreeId::CATALOG, &table_key(&table.full_name()))?;
+    for column in table.serial_columns() {
+        transaction.delete(TreeId::CATALOG, &serial_key(table.oid, column))?;
+    }
+    stamp(transaction)
+}
+
+/// ON COMMIT DROP: what is to go with the transaction that has made it.
+pub(super) fn drop_on_commit(transaction: &mut Transaction, changes: &mut Changes) -> Result<()> {
+    for name in std::mem::take(&mut changes.drop_on_commit) {
+        // Unless it was dropped already, or rolled back to a savepoint before it.
+        if let Some(Some(table)) = changes.get(&name).map(Option::<&Arc<TableDef>>::cloned) {
+            transaction.drop_tree(TreeId::new(table.tree))?;
+            forget_definition(transaction, &table)?;
+        }
+    }
+    Ok(())
+}
+
 /// Stores a definition.
 pub(super) fn put(env: &mut Env<'_>, table: TableDef) -> std::result::Result<(), Failure> {
-    env.transaction.put(TreeId::CATALOG, &table_key(&table.name), &table.encode())?;
-    stamp(env)?;
-    let name = table.name.clone();
+    let name = table.full_name();
+    env.transaction.put(TreeId::CATALOG, &table_key(&name), &table.encode())?;
+    stamp(env.transaction)?;
     env.changes.set(&name, Some(Arc::new(table)));
     Ok(())
 }
 
 /// Lets standbys see that definitions have changed. Any number will do that was not there before, and the last of two
 /// transactions that write it wins: it needs no lock.
-fn stamp(env: &mut Env<'_>) -> Result<()> {
+pub(super) fn stamp(transaction: &mut Transaction) -> Result<()> {
     let mut stamp = [0; 8];
     replication::tls::random(&mut stamp).map_err(|error| SqlError::internal(error.to_string()))?;
-    Ok(env.transaction.put(TreeId::CATALOG, STAMP_KEY, &stamp)?)
+    Ok(transaction.put(TreeId::CATALOG, STAMP_KEY, &stamp)?)
 }

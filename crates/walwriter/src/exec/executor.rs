@@ -11,6 +11,7 @@ use wal::Lsn;
 use super::context::{SessionInfo, Shared};
 use super::host::Host;
 use super::session::SqlSession;
+use super::temporary::{Schemas, Temporary};
 use crate::catalog::Catalog;
 use crate::session::{Awaited, Database, Opening, SessionError};
 use crate::settings::{DEFINITIONS, SessionSettings};
@@ -29,7 +30,9 @@ impl std::fmt::Debug for Executor {
 impl Executor {
     /// Sessions over `engine`, in the server that `host` is.
     pub fn new(engine: Arc<Engine>, host: Arc<dyn Host>) -> Self {
-        Self { shared: Arc::new(Shared { engine, host, catalog: Catalog::new() }) }
+        Self {
+            shared: Arc::new(Shared { engine, host, catalog: Catalog::new(), temporary: Schemas::default() }),
+        }
     }
 
     /// The engine.
@@ -75,6 +78,7 @@ impl Database for Executor {
                 peer: opening.peer,
                 waker: opening.waker,
                 settings: RefCell::new(settings),
+                temporary: Temporary::default(),
                 transaction_start: Cell::new(0),
                 statement_start: Cell::new(0),
                 awaited: Cell::new(None),

@@ -63,6 +63,11 @@ impl Context<'_> {
             F::Now => Value::Timestamp(session.transaction_start.get()),
             F::StatementTimestamp => Value::Timestamp(session.statement_start.get()),
             F::ClockTimestamp => Value::Timestamp(now()),
+            F::NextSerial => {
+                let column = u16::try_from(integer(args, 1)).unwrap_or(u16::MAX);
+                let (table, shared) = (integer(args, 0) as u32, self.shared);
+                Value::Int8(shared.catalog.serials.next(table, column, &shared.engine)?)
+            }
             F::Random => Value::Float8(self.random()?),
             F::GenRandomUuid => {
                 let mut bytes = [0; 16];
@@ -276,8 +281,10 @@ impl Context<'_> {
     }
 
     fn relation_size(&self, name: &str) -> Result<Value<'static>> {
+        let session = self.session;
         let bare = name.strip_prefix("public.").unwrap_or(name).trim_matches('"');
-        let Some(table) = self.tables.get(bare) else {
+        let own = session.temporary.schema().and_then(|s| self.tables.get(&sql::catalog::full_name(s, bare)));
+        let Some(table) = own.or_else(|| self.tables.get(bare)) else {
             return Err(Failure::new("42P01", format!("relation \"{name}\" does not exist")));
         };
         let blocks = self.shared.engine.pool().files().blocks(engine::TreeId::new(table.tree))?;

@@ -31,6 +31,7 @@ mod session;
 mod slice;
 mod sort;
 mod source;
+mod temporary;
 mod utility;
 
 pub use executor::Executor;

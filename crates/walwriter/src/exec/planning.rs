@@ -170,7 +170,8 @@ impl SqlSession {
         }
         let none = crate::catalog::Changes::default();
         let changes = self.open.as_ref().map_or(&none, |open| &open.changes);
-        let view = PlannerView { tables: &self.tables, changes, shows_tables: Cell::new(false) };
+        let temporary = self.info.temporary.schema();
+        let view = PlannerView { tables: &self.tables, changes, temporary, shows_tables: Cell::new(false) };
         let plan = sql::plan(statement, &view, types);
         let shows_tables = view.shows_tables.get();
         if shows_tables {
@@ -197,16 +198,29 @@ impl SqlSession {
         match &mut self.open {
             Some(open) => {
                 open.transaction.begin_statement();
-                if !self.shared.catalog.is_current(&self.tables, &open.transaction) {
-                    self.tables = self.shared.catalog.tables(&open.transaction)?;
-                }
+                self.reread_tables()?;
             }
             None => {
                 let transaction = self.new_transaction(Isolation::ReadCommitted, true);
                 if !self.shared.catalog.is_current(&self.tables, &transaction) {
-                    self.tables = self.shared.catalog.tables(&transaction)?;
+                    self.tables = self.shared.catalog.tables(&transaction, false)?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Brings the tables up to the open transaction's snapshot.
+    #[inline]
+    fn reread_tables(&mut self) -> Result<()> {
+        let Some(open) = &self.open else { return Ok(()) };
+        if self.shared.catalog.is_current(&self.tables, &open.transaction) {
+            return Ok(());
+        }
+        let changes = !open.changes.is_empty();
+        self.tables = self.shared.catalog.tables(&open.transaction, changes)?;
+        if changes {
+            self.tables_changed();
         }
         Ok(())
     }
@@ -221,9 +235,7 @@ impl SqlSession {
         if let Some(open) = &self.open {
             // First the snapshot, then the look at what tables are the newest.
             open.transaction.snapshot_lsn();
-            if !self.shared.catalog.is_current(&self.tables, &open.transaction) {
-                self.tables = self.shared.catalog.tables(&open.transaction)?;
-            }
+            self.reread_tables()?;
         }
         if planned.generation == self.generation() && planned.generation != crate::catalog::NO_GENERATION {
             return Ok(planned);

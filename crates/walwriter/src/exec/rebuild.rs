@@ -63,6 +63,7 @@ impl Rebuild {
         }
         let key = PrimaryKey { name: name.to_owned(), columns: columns.to_vec() };
         let new = TableDef::new(old.oid, old.name.as_str(), new_columns, Some(key), tree.as_u32())?;
+        let new = new.in_schema(old.schema.as_str());
         let load = env.transaction.bulk_load(tree)?;
         Ok(Self {
             scan: scan(&old, env),

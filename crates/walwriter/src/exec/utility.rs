@@ -217,7 +217,7 @@ impl SqlSession {
 
     fn discard(&mut self, what: &str) -> Result<()> {
         match what {
-            "all" if self.open.as_ref().is_some_and(|open| !open.implicit) => {
+            "all" if self.open.is_some() => {
                 return Err(Failure::new("25001", "DISCARD ALL cannot run inside a transaction block"));
             }
             "all" => {
@@ -225,8 +225,16 @@ impl SqlSession {
                 self.settle_settings();
                 self.named.clear();
                 self.cache.clear();
+                self.discard_temporary()?;
             }
             "plans" => self.cache.clear(),
+            "temp" | "temporary" if self.open.is_some() => {
+                return Err(Failure::new(
+                    "0A000",
+                    "DISCARD TEMP inside a transaction block is not supported",
+                ));
+            }
+            "temp" | "temporary" => self.discard_temporary()?,
             _ => {}
         }
         Ok(())

@@ -69,7 +69,8 @@ fn tables(sources: &Sources<'_>) -> Result<Vec<Row>> {
     let database = &*sources.context.session.database;
     let tables = sources.tables();
     let rows = tables.iter().map(|table| {
-        vec![text(database), text(&*table.schema), text(&*table.name), text("BASE TABLE"), text("YES")]
+        let kind = if table.is_temporary() { "LOCAL TEMPORARY" } else { "BASE TABLE" };
+        vec![text(database), text(&*table.schema), text(&*table.name), text(kind), text("YES")]
     });
     Ok(rows.collect())
 }
@@ -98,7 +99,7 @@ fn columns(sources: &Sources<'_>) -> Result<Vec<Row>> {
                 text(&*table.name),
                 text(&*column.name),
                 Value::Int4(position),
-                text_or_null(column.default.clone()),
+                text_or_null(column.default_text(&table.name)),
                 text(if column.not_null { "NO" } else { "YES" }),
                 text(column.ty.name()),
                 length,

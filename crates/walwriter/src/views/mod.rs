@@ -100,7 +100,8 @@ pub(crate) fn rows(relation: &SystemRelation, sources: &Sources<'_>) -> Result<V
 impl Sources<'_> {
     /// The tables as the transaction sees them, by name.
     fn tables(&self) -> Vec<Arc<TableDef>> {
-        let unchanged = self.context.tables.iter().filter(|table| self.changes.get(&table.name).is_none());
+        let all = self.context.tables.iter().filter(|table| self.context.session.temporary.sees(table));
+        let unchanged = all.filter(|table| self.changes.get(&table.full_name()).is_none());
         let changed = self.changes.iter().filter_map(|(_, table)| table);
         let mut tables: Vec<Arc<TableDef>> = unchanged.chain(changed).cloned().collect();
         tables.sort_by(|a, b| a.name.cmp(&b.name));

@@ -151,7 +151,7 @@ fn class(table: &TableDef, index: Option<&str>, blocks: u32) -> Row {
         Value::Float8(-1.0),
         Value::Bool(index.is_none() && table.primary_key.is_some()),
         Value::Bool(false),
-        text("p"),
+        text(if table.is_temporary() { "t" } else { "p" }),
         text(kind),
         Value::Int2(columns as i16),
         Value::Bool(false),
@@ -170,12 +170,12 @@ fn pg_attribute(sources: &Sources<'_>) -> Result<Vec<Row>> {
                 Value::Int2(position),
                 Value::Int4(column.ty.typmod()),
                 Value::Bool(column.not_null),
-                Value::Bool(column.default.is_some()),
+                Value::Bool(column.default.is_some() || column.serial),
                 Value::Bool(false),
                 text(""),
                 text(""),
                 text(column.ty.display_name()),
-                text_or_null(column.default.clone()),
+                text_or_null(column.default_text(&table.name)),
             ]);
         }
     }

@@ -11,4 +11,5 @@ mod pgbench;
 mod select;
 mod settings;
 mod tables;
+mod temporary;
 mod writes;

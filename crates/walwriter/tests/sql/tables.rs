@@ -108,3 +108,19 @@ fn psql_lists_tables() {
     );
     assert_eq!(client.rows(&format!("{list}{pattern}{order}")), ["public|two|table|postgres"]);
 }
+
+#[test]
+fn tables_of_a_transaction_that_others_overtake_stay_its_own() {
+    let server = Server::start();
+    let (mut one, mut two, mut three) = (server.connect(), server.connect(), server.connect());
+    one.query("begin; create table mine (a int)");
+    two.query("create table other (a int)");
+    // Reads the definitions anew, its own uncommitted one among them.
+    one.query("insert into mine values (1); insert into other values (2)");
+    assert_eq!(three.error("select * from mine").0, "42P01");
+    assert_eq!(three.rows("select tablename from pg_tables"), ["other"]);
+    one.query("rollback");
+    assert_eq!(one.error("select * from mine").0, "42P01");
+    one.query("create table mine (b int)");
+    assert_eq!(three.rows("select tablename from pg_tables"), ["mine", "other"]);
+}

@@ -83,18 +83,22 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> Result<Type, SqlError> {
             Ok(if name.name == "timestamptz" { Type::Timestamptz } else { Type::Timestamp })
         }
         (Some(ty), _) => Err(SqlError::unsupported(format!("a modifier of type {}", ty.name()))),
-        (None, _)
-            if matches!(
-                name.name.as_str(),
-                "serial" | "bigserial" | "smallserial" | "serial4" | "serial8"
-            ) =>
-        {
-            Err(SqlError::unsupported(format!("type {}", name.name)))
-        }
         (None, _) => {
             let message = format!("type \"{}\" does not exist", name.name);
             Err(SqlError::new(sqlstate::UNDEFINED_OBJECT, message))
         }
+    }
+}
+
+/// The integer that a column is which is declared as `serial` or one of its kin: no type, and known to CREATE TABLE alone.
+pub(super) fn serial(name: &DataType) -> Option<Type> {
+    let DataType::Custom(name, modifiers) = name else { return None };
+    let name = object_name(name).ok().filter(|name| modifiers.is_empty() && name.schema.is_none())?;
+    match name.name.as_str() {
+        "smallserial" | "serial2" => Some(Type::Int2),
+        "serial" | "serial4" => Some(Type::Int4),
+        "bigserial" | "serial8" => Some(Type::Int8),
+        _ => None,
     }
 }
 

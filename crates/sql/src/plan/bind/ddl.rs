@@ -1,11 +1,11 @@
 //! CREATE TABLE and ALTER TABLE ADD PRIMARY KEY.
 
-use sqlparser::ast::{self, ColumnOption, TableConstraint};
+use sqlparser::ast::{self, ColumnOption, OnCommit, TableConstraint};
 
 use super::binder::{Binder, object_name};
 use super::data_type;
 use super::query::refuse;
-use crate::catalog::{ColumnDef, PUBLIC, PrimaryKey};
+use crate::catalog::{ColumnDef, PG_TEMP, PUBLIC, PrimaryKey};
 use crate::error::{SqlError, sqlstate};
 use crate::parse::{Name, fold as fold_name};
 use crate::plan::{CreateTablePlan, PlanNode};
@@ -56,7 +56,6 @@ fn make_key(
 impl Binder<'_> {
     /// Plans a CREATE TABLE.
     pub(super) fn create_table(&mut self, create: &ast::CreateTable) -> Result<CreateTablePlan, SqlError> {
-        refuse(create.temporary, "a temporary table")?;
         refuse(create.unlogged, "an unlogged table")?;
         refuse(create.query.is_some(), "CREATE TABLE AS")?;
         refuse(create.like.is_some(), "CREATE TABLE ... LIKE")?;
@@ -65,7 +64,6 @@ impl Binder<'_> {
         let foreign = create.or_replace
             || create.external
             || create.dynamic
-            || create.global.is_some()
             || create.transient
             || create.volatile
             || create.iceberg
@@ -73,7 +71,6 @@ impl Binder<'_> {
             || create.clone.is_some()
             || create.file_format.is_some()
             || create.location.is_some()
-            || create.on_commit.is_some()
             || create.primary_key.is_some()
             || create.order_by.is_some()
             || create.cluster_by.is_some()
@@ -82,8 +79,16 @@ impl Binder<'_> {
             || create.strict;
         refuse(foreign, "this form of CREATE TABLE")?;
         let name = object_name(&create.name)?;
-        check_schema(&name)?;
-        let exists = self.catalog.table(name.schema.as_deref(), &name.name).is_some();
+        let temporary = check_schema(&name, create.temporary)?;
+        if !temporary && create.on_commit.is_some() {
+            let message = "ON COMMIT can only be used on temporary tables";
+            return Err(SqlError::new(sqlstate::INVALID_TABLE_DEFINITION, message));
+        }
+        refuse(create.global.is_some() && !temporary, "this form of CREATE TABLE")?;
+        refuse(matches!(create.on_commit, Some(OnCommit::DeleteRows)), "ON COMMIT DELETE ROWS")?;
+        let drop_on_commit = matches!(create.on_commit, Some(OnCommit::Drop));
+        let schema = if temporary { PG_TEMP } else { PUBLIC };
+        let exists = self.catalog.table(Some(schema), &name.name).is_some();
         if exists && !create.if_not_exists {
             let message = format!("relation \"{}\" already exists", name.name);
             return Err(SqlError::new(sqlstate::DUPLICATE_TABLE, message));
@@ -132,7 +137,7 @@ impl Binder<'_> {
             Some((constraint, names)) => Some(make_key(&name.name, constraint, &names, &mut columns)?),
             None => None,
         };
-        Ok(CreateTablePlan { name: name.name, columns, primary_key, exists })
+        Ok(CreateTablePlan { name: name.name, columns, primary_key, exists, temporary, drop_on_commit })
     }
 
     fn column_def(
@@ -140,16 +145,30 @@ impl Binder<'_> {
         column: &ast::ColumnDef,
     ) -> Result<(ColumnDef, Option<Option<String>>), SqlError> {
         let name = fold_name(&column.name.value, column.name.quote_style.is_some());
-        let ty = data_type::resolve(&column.data_type).map_err(|e| e.at(self.place(&column.name)))?;
+        let counted = data_type::serial(&column.data_type);
+        let ty = match counted {
+            Some(ty) => ty,
+            None => data_type::resolve(&column.data_type).map_err(|e| e.at(self.place(&column.name)))?,
+        };
         if !ty.is_storable() {
             return Err(SqlError::unsupported(format!("a column of type {}", ty.name())));
         }
-        let mut def = ColumnDef { name, ty, not_null: false, default: None };
+        let serial = counted.is_some();
+        let mut def = ColumnDef { name, ty, not_null: serial, default: None, serial };
         let mut key = None;
         for option in &column.options {
             match &option.option {
+                ColumnOption::Null if serial => {
+                    let message =
+                        format!("conflicting NULL/NOT NULL declarations for column \"{}\"", def.name);
+                    return Err(SqlError::syntax(message));
+                }
                 ColumnOption::Null => {}
                 ColumnOption::NotNull => def.not_null = true,
+                ColumnOption::Default(_) if serial => {
+                    let message = format!("multiple default values specified for column \"{}\"", def.name);
+                    return Err(SqlError::syntax(message));
+                }
                 ColumnOption::Default(expr) => {
                     self.default_expr(expr, ty, &def.name)?;
                     def.default = Some(expr.to_string());
@@ -190,9 +209,15 @@ impl Binder<'_> {
     }
 }
 
-fn check_schema(name: &Name) -> Result<(), SqlError> {
+/// Whether the table is a temporary one, and may have its name.
+fn check_schema(name: &Name, temporary: bool) -> Result<bool, SqlError> {
     match name.schema.as_deref() {
-        None | Some(PUBLIC) => Ok(()),
+        Some(PG_TEMP) => Ok(true),
+        Some(_) if temporary => {
+            let message = "cannot create temporary relation in non-temporary schema";
+            Err(SqlError::new(sqlstate::INVALID_TABLE_DEFINITION, message))
+        }
+        None | Some(PUBLIC) => Ok(temporary),
         Some("pg_catalog" | "information_schema") => {
             let message = format!("permission denied to create \"{}\"", name.name);
             Err(SqlError::new(sqlstate::INSUFFICIENT_PRIVILEGE, message))

@@ -369,7 +369,9 @@ fn system(binder: &mut Binder<'_>, name: &str, args: Vec<Bound>) -> Result<Bound
         "pg_log_standby_snapshot" => return Err(SqlError::unsupported(name)),
         other => other,
     };
-    let candidates = SystemFunction::ALL.iter().filter(|f| f.name() == name && f.args().len() == args.len());
+    let candidates = SystemFunction::ALL
+        .iter()
+        .filter(|f| f.name() == name && f.args().len() == args.len() && **f != SystemFunction::NextSerial);
     for function in candidates {
         let fits = function
             .args()

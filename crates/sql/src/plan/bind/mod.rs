@@ -44,8 +44,11 @@ pub fn plan(
         Statement::Sql(ast) => binder.sql(ast)?,
         Statement::Copy(copy) => binder.copy(copy)?,
         Statement::DropTables { if_exists, names } => (binder.drop_tables(*if_exists, names)?, Vec::new()),
-        Statement::Truncate(names) => {
+        Statement::Truncate { names, restart } => {
             let tables = names.iter().map(|n| binder.user_table(n)).collect::<Result<Vec<_>, _>>()?;
+            if *restart && tables.iter().any(|table| table.serial_columns().next().is_some()) {
+                return Err(SqlError::unsupported("RESTART IDENTITY of a table with a serial column"));
+            }
             (PlanNode::Truncate(tables), Vec::new())
         }
         Statement::AddPrimaryKey { if_exists, table, constraint, columns } => {

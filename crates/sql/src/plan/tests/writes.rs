@@ -152,6 +152,10 @@ fn tables_are_created_as_described() {
         ("b", Some("'x' || 'y'"))
     );
     assert!(create("create table if not exists t (a int)").exists);
+    let table = create("create temp table n (a bigserial, b smallserial primary key) on commit drop");
+    assert!(table.temporary && table.drop_on_commit);
+    let types: Vec<_> = table.columns.iter().map(|c| (c.ty, c.not_null, c.serial)).collect();
+    assert_eq!(types, [(Type::Int8, true, true), (Type::Int2, true, true)]);
     for (text, code) in [
         ("create table t (a int)", "42P07"),
         ("create table n (a int, a text)", "42701"),
@@ -161,12 +165,12 @@ fn tables_are_created_as_described() {
         ("create table n (a int default b)", "42703"),
         ("create table n (a jsonb primary key)", "0A000"),
         ("create table n (a numeric)", "0A000"),
-        ("create table n (a serial)", "0A000"),
+        ("create table n (a serial default 1)", "42601"),
         ("create table n (a nosuch)", "42704"),
         ("create table n (a int references t)", "0A000"),
         ("create table n (a int unique)", "0A000"),
         ("create table n (a int check (a > 0))", "0A000"),
-        ("create temp table n (a int)", "0A000"),
+        ("create table n (a int) on commit drop", "42P16"),
         ("create table nosuch.n (a int)", "3F000"),
         ("create table n as select 1", "0A000"),
         ("alter table t add primary key (b)", "42P16"),
