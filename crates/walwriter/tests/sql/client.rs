@@ -73,7 +73,7 @@ impl Server {
     pub(crate) fn copy_as_if_crashed(&self) -> Self {
         let directory = TempDir::new().unwrap();
         copy_tree(&self.directory.path().join("data"), &directory.path().join("data"));
-        Self { executor: open(&directory.path().join("data")), directory }
+        Self { executor: open(&directory.path().join("data"), EngineOptions::default()), directory }
     }
 
     pub(crate) fn connect(&self) -> Client<'_> {
