@@ -34,7 +34,7 @@ static TABLE: LazyLock<Arc<TableDef>> = LazyLock::new(|| {
         [Type::Int4, Type::Text, Type::Varchar(Some(3)), Type::Char(Some(2)), Type::Bytea, Type::Jsonb];
     let column = |(number, &ty): (usize, &Type)| {
         let name = format!("c{number}");
-        ColumnDef { name, ty, not_null: number < 2, default: None }
+        ColumnDef { name, ty, not_null: number < 2, default: None, serial: false }
     };
     let columns = types.iter().enumerate().map(column).collect();
     let key = PrimaryKey { name: "t_pkey".to_owned(), columns: vec![1, 0] };
