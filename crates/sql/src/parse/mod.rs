@@ -1,10 +1,12 @@
 //! From text to statements.
 //!
 //! Queries and CREATE TABLE go through `sqlparser`; what concerns sessions, transactions and whole tables is read here. A
-//! text cannot make the reader fail otherwise than with an error: nesting and chains of operators are bounded before the
-//! parser sees them.
+//! text cannot make the reader fail otherwise than with an error: nesting, chains of operators and the number of tokens
+//! are bounded before the parser sees them.
 
+mod amount;
 mod normalize;
+mod source;
 mod statement;
 mod table;
 #[cfg(test)]
@@ -21,17 +23,29 @@ pub use statement::{
 pub(crate) use tokens::fold;
 
 use crate::error::SqlError;
-use tokens::{Source, Tokens};
+use source::Source;
+use tokens::Tokens;
 
 /// Splits a query text into its statements and reads each. A text of blanks and comments alone is one
 /// [`Utility::Empty`].
 ///
 /// # Errors
-/// 42601 with the position for what is no SQL, 0A000 for SQL that is not understood here, 54001 for too deep nesting.
+/// 42601 with the position for what is no SQL, 0A000 for SQL that is not understood here, 54001 for too deep nesting,
+/// 54000 for more tokens than memory is given to.
 pub fn parse(text: &str) -> Result<Vec<ParsedStatement>, SqlError> {
+    let mut statements = Vec::new();
+    parse_each(text, |statement| statements.push(statement))?;
+    Ok(statements)
+}
+
+/// [`parse`], for whoever does not keep all statements as they are read: one takes some ten kilobytes.
+///
+/// # Errors
+/// As [`parse`]; statements that were read before are no good then.
+pub fn parse_each(text: &str, mut each: impl FnMut(ParsedStatement)) -> Result<(), SqlError> {
     let source = Source::new(text);
     let tokens = source.tokenize()?;
-    let mut statements = Vec::new();
+    let mut is_empty = true;
     for part in tokens.split_inclusive(|t| t.token == Token::SemiColon) {
         let (part, end) = match part.split_last() {
             Some((last, before)) if last.token == Token::SemiColon => (before, Some(last.span.start)),
@@ -39,18 +53,19 @@ pub fn parse(text: &str) -> Result<Vec<ParsedStatement>, SqlError> {
         };
         let Some(first) = part.first() else { continue };
         let mut tokens = Tokens::new(&source, part, end);
-        statements.push(ParsedStatement {
+        is_empty = false;
+        each(ParsedStatement {
             text: tokens.rest().to_owned(),
             offset: source.characters(first.span.start).unwrap_or(0),
             kind: statement(&mut tokens)?,
             start: (first.span.start.line, first.span.start.column),
         });
     }
-    if statements.is_empty() {
+    if is_empty {
         let kind = Statement::Utility(Utility::Empty);
-        statements.push(ParsedStatement { text: String::new(), offset: 0, kind, start: (1, 1) });
+        each(ParsedStatement { text: String::new(), offset: 0, kind, start: (1, 1) });
     }
-    Ok(statements)
+    Ok(())
 }
 
 fn statement(tokens: &mut Tokens<'_>) -> Result<Statement, SqlError> {

@@ -177,3 +177,20 @@ fn deep_nesting_is_refused_and_wide_lists_are_not() {
     let nested = format!("select {}1{}", "(".repeat(12), ")".repeat(12));
     one(&nested);
 }
+
+#[test]
+fn many_statements_on_one_line_are_read_in_time_that_grows_with_their_number_alone() {
+    // Finding each of them from the beginning of its line would take minutes.
+    let statements = parse(&"select 'é';".repeat(40_000)).unwrap();
+    assert_eq!(statements.len(), 40_000);
+    let last = statements.last().unwrap();
+    assert_eq!((last.text.as_str(), last.offset), ("select 'é'", 39_999 * 11));
+    assert_eq!(error(&format!("{}select 1 1", "select 'é';".repeat(1000))).2, Some(11_010));
+}
+
+#[test]
+fn a_text_of_too_many_tokens_is_refused_before_it_takes_memory() {
+    let (code, message, _) = error(&format!("select {}1", "1,".repeat(1 << 21)));
+    assert_eq!(code, "54000", "{message}");
+    one(&format!("select '{}'", "a ".repeat(1 << 22)));
+}

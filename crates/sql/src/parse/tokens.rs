@@ -2,9 +2,10 @@
 
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
 use super::Name;
+use super::source::Source;
 use crate::error::{SqlError, sqlstate};
 
 /// Operators that an expression may chain or nest: bounds its depth, and so the stack that it takes to bind and evaluate.
@@ -13,71 +14,6 @@ const MAX_OPERATORS: usize = 250;
 const MAX_CONDITIONS: usize = 1000;
 /// Depth of parentheses and other nesting: without optimisation the parser takes 50 kB of stack for each level.
 const MAX_NESTING: usize = 20;
-
-/// The text of a query with the offsets of its lines, to turn lines and columns into positions.
-#[derive(Debug)]
-pub(super) struct Source<'a> {
-    text: &'a str,
-    /// For every line the characters and the bytes in front of it
-    lines: Vec<(u32, usize)>,
-}
-
-impl<'a> Source<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
-        let mut lines = vec![(0, 0)];
-        let mut characters = 0u32;
-        for (at, c) in text.char_indices() {
-            characters = characters.saturating_add(1);
-            if c == '\n' {
-                lines.push((characters, at + 1));
-            }
-        }
-        Self { text, lines }
-    }
-
-    fn line(&self, location: Location) -> Option<(u32, usize, usize)> {
-        let line = usize::try_from(location.line).ok()?.checked_sub(1)?;
-        let column = usize::try_from(location.column).ok()?.checked_sub(1)?;
-        self.lines.get(line).map(|(characters, bytes)| (*characters, *bytes, column))
-    }
-
-    /// Characters in front of a location.
-    pub(super) fn characters(&self, location: Location) -> Option<u32> {
-        let (characters, _, column) = self.line(location)?;
-        characters.checked_add(u32::try_from(column).ok()?)
-    }
-
-    /// Bytes in front of a location.
-    pub(super) fn bytes(&self, location: Location) -> Option<usize> {
-        let (_, start, column) = self.line(location)?;
-        let rest = self.text.get(start..)?;
-        Some(start + rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at))
-    }
-
-    /// The text from one location to another.
-    pub(super) fn slice(&self, from: Location, to: Option<Location>) -> &'a str {
-        let start = self.bytes(from).unwrap_or(self.text.len());
-        let end = to.and_then(|to| self.bytes(to)).unwrap_or(self.text.len());
-        self.text.get(start..end).unwrap_or_default()
-    }
-
-    /// All tokens but blanks and comments.
-    pub(super) fn tokenize(&self) -> Result<Vec<TokenWithSpan>, SqlError> {
-        let dialect = PostgreSqlDialect {};
-        let tokens = Tokenizer::new(&dialect, self.text).tokenize_with_location().map_err(|error| {
-            let rest: String = self.slice(error.location, None).chars().take(40).collect();
-            let message = if error.message.contains("string literal") {
-                format!("unterminated quoted string at or near \"{rest}\"")
-            } else {
-                format!("syntax error at or near \"{rest}\"")
-            };
-            SqlError::syntax(message).at(self.characters(error.location).map(|c| c + 1))
-        })?;
-        let mut tokens = tokens;
-        tokens.retain(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF));
-        Ok(tokens)
-    }
-}
 
 /// Reads one statement's tokens.
 #[derive(Debug)]
@@ -141,7 +77,7 @@ impl<'a> Tokens<'a> {
 
     fn end_position(&self) -> Option<u32> {
         let end = self.end.and_then(|end| self.source.characters(end));
-        Some(end.unwrap_or_else(|| self.source.text.chars().count() as u32) + 1)
+        Some(end.unwrap_or_else(|| self.source.length()) + 1)
     }
 
     /// Whether the word `offset` tokens ahead is this one (lower case), without quotes.
