@@ -9,6 +9,9 @@ use crate::error::{SqlError, sqlstate};
 /// The longest record: a client that never sends a line's end is refused instead of filling the memory.
 const MAX_RECORD: usize = 256 << 20;
 
+/// The most fields that are told apart: one more than a table can have columns.
+const MAX_FIELDS: usize = 1601;
+
 /// One field's place in the record's buffer.
 #[derive(Clone, Copy, Debug)]
 struct Field {
@@ -46,8 +49,10 @@ impl CopyRecord {
         self.fields.clear();
     }
 
-    pub(super) fn push(&mut self, start: usize, null: bool) {
+    /// Takes in a field; false when it is the last that is looked at.
+    pub(super) fn push(&mut self, start: usize, null: bool) -> bool {
         self.fields.push(Field { start, end: self.data.len(), null });
+        self.fields.len() < MAX_FIELDS
     }
 }
 
@@ -233,8 +238,7 @@ fn text(line: &[u8], options: &CopyOptions, record: &mut CopyRecord) -> Result<(
             record.data.push(plain);
         }
         let null = line[raw_start..i] == options.null[..];
-        record.push(start, null);
-        if i >= line.len() {
+        if !record.push(start, null) || i >= line.len() {
             return Ok(());
         }
         i += 1;
@@ -280,8 +284,7 @@ fn csv(line: &[u8], options: &CopyOptions, record: &mut CopyRecord) -> Result<()
             return Err(SqlError::new(sqlstate::BAD_COPY_FILE_FORMAT, "unterminated CSV quoted field"));
         }
         let null = !saw_quote && line[raw_start..i] == options.null[..];
-        record.push(start, null);
-        if i >= line.len() {
+        if !record.push(start, null) || i >= line.len() {
             return Ok(());
         }
         i += 1;

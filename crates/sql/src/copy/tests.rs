@@ -125,3 +125,14 @@ fn damaged_binary_data_is_refused() {
     assert_eq!(refused(&after(b"\0\x01\0\0\0\x09abc")).message(), "unexpected EOF in COPY data");
     assert_eq!(decode(&after(b"\0\x01\0\0\0\x01a\xff\xffmore"), &options, 3).unwrap(), [some(&["a"])]);
 }
+
+#[test]
+fn fields_beyond_those_that_a_table_can_have_are_not_looked_at() {
+    for options in [CopyOptions::default(), CopyOptions::csv()] {
+        let delimiter = char::from(options.delimiter).to_string();
+        let rows =
+            decode(format!("{}\n1\n", delimiter.repeat(1 << 20)).as_bytes(), &options, 1 << 16).unwrap();
+        let lengths: Vec<_> = rows.iter().map(Vec::len).collect();
+        assert_eq!(lengths, [1601, 1]);
+    }
+}

@@ -71,16 +71,7 @@ impl Expr {
                 Value::Null => Ok(Value::Null),
                 value => arithmetic::negate(&value),
             },
-            Self::Concat(a, b) => match (a.eval(context)?, b.eval(context)?) {
-                (Value::Null, _) | (_, Value::Null) => Ok(Value::Null),
-                (Value::Text(a), Value::Text(b)) => Ok(Value::Text(Cow::Owned(a.into_owned() + &b))),
-                (Value::Bytes(a), Value::Bytes(b)) => {
-                    let mut joined = a.into_owned();
-                    joined.extend_from_slice(&b);
-                    Ok(Value::Bytes(Cow::Owned(joined)))
-                }
-                _ => Err(SqlError::internal("concatenation of values of other types")),
-            },
+            Self::Concat(a, b) => concat(a.eval(context)?, b.eval(context)?),
             Self::InList(a, list, negated) => in_list(a, list, *negated, context),
             Self::Like(expr) => eval_like(expr, context),
             Self::Case(arms, rest) => {
@@ -166,6 +157,21 @@ fn connect<'a>(list: &'a [Expr], context: &EvalContext<'a>, decisive: bool) -> R
         }
     }
     Ok(if unknown { Value::Null } else { Value::Bool(!decisive) })
+}
+
+/// `||`
+fn concat<'a>(a: Value<'a>, b: Value<'a>) -> Result<Value<'a>, SqlError> {
+    super::function::check_result(a.payload_len() + b.payload_len())?;
+    match (a, b) {
+        (Value::Null, _) | (_, Value::Null) => Ok(Value::Null),
+        (Value::Text(a), Value::Text(b)) => Ok(Value::Text(Cow::Owned(a.into_owned() + &b))),
+        (Value::Bytes(a), Value::Bytes(b)) => {
+            let mut joined = a.into_owned();
+            joined.extend_from_slice(&b);
+            Ok(Value::Bytes(Cow::Owned(joined)))
+        }
+        _ => Err(SqlError::internal("concatenation of values of other types")),
+    }
 }
 
 fn in_list<'a>(

@@ -103,6 +103,11 @@ fn too_long() -> SqlError {
     SqlError::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, "requested length too large")
 }
 
+/// An error for a length that no result may have.
+pub(super) fn check_result(length: usize) -> Result<(), SqlError> {
+    if length > MAX_RESULT { Err(too_long()) } else { Ok(()) }
+}
+
 fn out_of_range(what: &str) -> SqlError {
     SqlError::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, format!("{what} out of range"))
 }
@@ -256,6 +261,7 @@ impl Function {
             (_, rest) => ("", rest),
         };
         let parts: Vec<&str> = rest.iter().filter_map(Value::as_str).collect();
+        check_result(parts.iter().map(|part| part.len() + separator.len()).sum())?;
         Ok(Value::owned_text(parts.join(separator)))
     }
 

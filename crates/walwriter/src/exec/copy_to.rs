@@ -36,7 +36,7 @@ pub(super) fn append_line(
     context: &EvalContext<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), SqlError> {
-    let values = projection.iter().map(|expr| expr.eval(context)).collect::<Result<Vec<_>, _>>()?;
+    let values = super::output::evaluate(projection, context)?;
     encoder.row(values.iter().zip(columns).map(|(value, column)| (value, column.ty)), out);
     Ok(())
 }

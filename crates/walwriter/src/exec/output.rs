@@ -10,6 +10,9 @@ use sql::{EvalContext, Expr, SqlError, Value};
 use crate::protocol::backend::DataRow;
 use crate::session::{Format, ResultFormats};
 
+/// The longest row that clients are sent, in bytes as they are sent.
+const MAX_ROW: usize = 256 << 20;
+
 /// What a row becomes.
 #[derive(Clone, Copy)]
 pub(super) enum RowFormat<'p> {
@@ -54,9 +57,36 @@ fn append_wire(
     for (number, (expr, column)) in projection.iter().zip(columns).enumerate() {
         let value = expr.eval(context)?;
         append_value(&mut row, &value, column, formats.of(number));
+        check_length(row.len())?;
     }
     row.finish();
     Ok(())
+}
+
+/// An error if a row is longer than any may be.
+#[inline]
+pub(super) fn check_length(length: usize) -> Result<(), SqlError> {
+    if length <= MAX_ROW {
+        return Ok(());
+    }
+    let message = format!("row is too big: more than {MAX_ROW} bytes");
+    Err(SqlError::new(sql::error::sqlstate::PROGRAM_LIMIT_EXCEEDED, message))
+}
+
+/// The values of a row.
+pub(super) fn evaluate<'a>(
+    projection: &'a [Expr],
+    context: &EvalContext<'a>,
+) -> Result<Vec<Value<'a>>, SqlError> {
+    let mut length = 0;
+    let mut values = Vec::with_capacity(projection.len());
+    for expr in projection {
+        let value = expr.eval(context)?;
+        length += value.payload_len();
+        check_length(length)?;
+        values.push(value);
+    }
+    Ok(values)
 }
 
 #[inline]
@@ -88,7 +118,7 @@ fn append_insert(
     context: &EvalContext<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), SqlError> {
-    let values = projection.iter().map(|expr| expr.eval(context)).collect::<Result<Vec<_>, _>>()?;
+    let values = evaluate(projection, context)?;
     let (mut key, mut row) = (Vec::new(), Vec::new());
     plan.encode(columns, &context.with_values(&values), &mut key, &mut row)?;
     for part in [&key, &row] {

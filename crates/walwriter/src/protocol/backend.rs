@@ -69,6 +69,17 @@ impl<'a> DataRow<'a> {
         }
     }
 
+    /// The length so far.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.out.len() - self.start
+    }
+
+    /// Whether it has no length; it always has.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Completes the row.
     #[inline]
     pub fn finish(self) {

@@ -87,6 +87,9 @@ pub(super) fn common(a: Type, b: Type) -> Option<Type> {
     }
 }
 
+/// The longest value that a plan keeps in place of what makes it, unless that is as long itself.
+const MAX_FOLDED: usize = 4096;
+
 /// Evaluates what needs neither row, parameter nor server; what fails is left to fail when it is executed.
 pub(super) fn fold(expr: Expr) -> Expr {
     if matches!(expr, Expr::Const(_) | Expr::Column(_) | Expr::Param(_) | Expr::Excluded(_))
@@ -96,8 +99,8 @@ pub(super) fn fold(expr: Expr) -> Expr {
     }
     let value = expr.eval(&EvalContext::new(&[], &NoServer)).map(Value::into_owned);
     match value {
-        Ok(value) => Expr::Const(value),
-        Err(_) => expr,
+        Ok(value) if value.payload_len() <= MAX_FOLDED || matches!(expr, Expr::Cast(_)) => Expr::Const(value),
+        _ => expr,
     }
 }
 

@@ -144,6 +144,8 @@ const ERRORS: &[(&str, &str)] = &[
     ("repeat('x', 2000000000)", "54000"),
     ("to_timestamp(-1e12)", "22008"),
     ("to_timestamp('NaN')", "22008"),
+    ("repeat('x', 40000000) || repeat('x', 40000000)", "54000"),
+    ("concat_ws(repeat('x', 40000000), 'a', 'b', 'c')", "54000"),
     ("(select 1)", "0A000"),
     ("1 = any(array[1])", "0A000"),
 ];
