@@ -175,7 +175,7 @@ impl<'a> Binder<'a> {
         let no_such =
             || SqlError::new(sqlstate::UNDEFINED_PARAMETER, format!("there is no parameter {name}"));
         let number: u16 = name.strip_prefix('$').and_then(|n| n.parse().ok()).ok_or_else(no_such)?;
-        let index = number.checked_sub(1).filter(|n| *n < i16::MAX as u16).ok_or_else(no_such)?;
+        let index = number.checked_sub(1).ok_or_else(no_such)?;
         if self.params.len() <= usize::from(index) {
             self.params.resize(usize::from(index) + 1, Type::Unknown);
         }

@@ -246,3 +246,13 @@ fn other_sources_and_clauses_are_understood() {
         [Type::Text, Type::Int4, Type::Int4, Type::Text, Type::Text]
     );
 }
+
+#[test]
+fn parameters_are_counted_to_the_most_that_a_message_can_have() {
+    let catalog = Catalog::new();
+    assert_eq!(catalog.plan("select a from t where a = $65535").unwrap().params.len(), 65_535);
+    for none in ["$0", "$65536", "$99999999999"] {
+        let error = catalog.plan(&format!("select {none}::int")).unwrap_err();
+        assert_eq!(error.sqlstate(), "42P02");
+    }
+}
