@@ -23,6 +23,8 @@ static NEXT_OWN: AtomicU64 = AtomicU64::new(OWN);
 const CACHED: usize = 64;
 /// Longer texts are not remembered.
 const CACHED_TEXT: usize = 1024;
+/// How many statements of one text are kept as they were read; those behind them are read again at their turn.
+const READ_AHEAD: usize = 64;
 
 /// A statement of a Query.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub enum Statement {
     Literals(Arc<Prepared>, Vec<Value<'static>>, Box<str>),
     /// It is new.
     Parsed(Box<ParsedStatement>, Option<Box<str>>),
+    /// It is far behind others of its text: its own text, and the characters in front of that.
+    Later(Box<str>, u32),
 }
 
 /// Statements by their text; forgets everything when it is full.
@@ -62,14 +66,24 @@ impl SqlSession {
             statements.push_back(Statement::Literals(prepared, literals, text.into()));
             return Ok(());
         }
-        let mut parsed = parse(text)?;
-        if parsed.len() == 1 && text.len() <= CACHED_TEXT {
-            if let Some(statement) = parsed.pop() {
-                statements.push_back(Statement::Parsed(Box::new(statement), Some(text.into())));
-            }
-            return Ok(());
+        let before = statements.len();
+        let take = |statement: ParsedStatement| {
+            statements.push_back(if statements.len() - before < READ_AHEAD {
+                Statement::Parsed(Box::new(statement), None)
+            } else {
+                Statement::Later(statement.text.into(), statement.offset)
+            });
+        };
+        if let Err(error) = parse_each(text, take) {
+            statements.truncate(before);
+            return Err(error);
         }
-        statements.extend(parsed.into_iter().map(|statement| Statement::Parsed(Box::new(statement), None)));
+        if statements.len() == before + 1
+            && text.len() <= CACHED_TEXT
+            && let Some(Statement::Parsed(_, known_as)) = statements.back_mut()
+        {
+            *known_as = Some(text.into());
+        }
         Ok(())
     }
 
@@ -115,10 +129,13 @@ impl SqlSession {
                     self.literals = literals;
                     return Ok(prepared);
                 }
-                let statement = parse(&text)?.pop();
-                let statement =
-                    statement.ok_or_else(|| Failure::new("XX000", "text without any statement"))?;
+                let statement = parse(&text)?.pop().ok_or_else(no_statement)?;
                 self.prepare_statement(Arc::new(statement), &[]).map(Arc::new)
+            }
+            Statement::Later(text, offset) => {
+                let mut parsed = sql::parse(&text)?.pop().ok_or_else(no_statement)?;
+                parsed.offset += offset;
+                self.analyse_statement(Statement::Parsed(Box::new(parsed), None))
             }
             Statement::Parsed(parsed, text) => {
                 let parsed = Arc::new(*parsed);
@@ -136,7 +153,7 @@ impl SqlSession {
         let mut parsed = parse(text)?;
         let statement = match (parsed.pop(), parsed.is_empty()) {
             (Some(statement), true) => Arc::new(statement),
-            (None, _) => return Err(Failure::new("XX000", "text without any statement")),
+            (None, _) => return Err(no_statement()),
             _ => {
                 let message = "cannot insert multiple commands into a prepared statement";
                 return Err(Failure::new("42601", message));
@@ -278,10 +295,20 @@ impl SqlSession {
 
 /// Parses a text, or what is known to be meant by it.
 fn parse(text: &str) -> Result<Vec<ParsedStatement>> {
+    let mut statements = Vec::new();
+    parse_each(text, |statement| statements.push(statement))?;
+    Ok(statements)
+}
+
+fn parse_each(text: &str, each: impl FnMut(ParsedStatement)) -> Result<()> {
     match crate::views::probes::rewrite(text) {
-        Some(meant) => Ok(sql::parse(&meant)?),
-        None => Ok(sql::parse(text)?),
+        Some(meant) => Ok(sql::parse::parse_each(&meant, each)?),
+        None => Ok(sql::parse::parse_each(text, each)?),
     }
+}
+
+fn no_statement() -> Failure {
+    Failure::new("XX000", "text without any statement")
 }
 
 /// The utility statement that this is, if it is one.

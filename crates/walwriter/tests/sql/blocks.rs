@@ -19,6 +19,21 @@ fn a_block_is_committed_or_rolled_back_as_a_whole() {
 }
 
 #[test]
+fn statements_far_behind_in_a_long_text_are_executed_as_those_at_its_beginning() {
+    let server = Server::start();
+    let mut client = server.connect();
+    client.query("create table t (id int primary key)");
+    let inserts: String = (0..200).map(|id| format!("insert into t values ({id}); ")).collect();
+    assert_eq!(client.query(&inserts).tags.len(), 200);
+    assert_eq!(client.rows("select count(*) from t"), ["200"]);
+    let (code, ..) = client.error(&format!("{}select nope", "select 'é'; ".repeat(100)));
+    assert_eq!(code, "42703");
+    // What is no SQL at the end keeps what is before it from being executed.
+    assert_eq!(client.error(&format!("{}selec 1", "delete from t; ".repeat(100))).0, "42601");
+    assert_eq!(client.rows("select count(*) from t"), ["200"]);
+}
+
+#[test]
 fn a_failed_block_refuses_everything_until_it_ends() {
     let server = Server::start();
     let mut client = server.connect();
