@@ -291,10 +291,7 @@ fn server_options(config: &Config) -> anyhow::Result<ServerOptions> {
         warn!("other hosts may connect, and everybody is trusted; set password_file to change that");
     }
     let authentication_timeout = config.duration("authentication_timeout").unwrap_or(Duration::from_secs(60));
-    Ok(ServerOptions {
-        workers,
-        max_connections: count("max_connections"),
-        authentication_timeout,
-        passwords,
-    })
+    let max_connections = count("max_connections");
+    let most_sockets = super::descriptors::provide(max_connections as u64, count("max_wal_senders") as u64)?;
+    Ok(ServerOptions { workers, max_connections, most_sockets, authentication_timeout, passwords })
 }

@@ -1,5 +1,6 @@
 //! A server as a process: its data directory, its lock file, signals, and the order in which all starts and stops.
 
+mod descriptors;
 mod directory;
 mod lifecycle;
 mod pid_file;

@@ -45,6 +45,8 @@ pub struct ServerOptions {
     pub workers: usize,
     /// How many sessions there may be.
     pub max_connections: usize,
+    /// How many sockets clients may have, let in or not.
+    pub most_sockets: usize,
     /// How long a client may take to be let in.
     pub authentication_timeout: Duration,
     /// Who may come in; `None` lets everybody in.
@@ -93,7 +95,7 @@ impl<D: Database> Server<D> {
         }
         let port = listeners.port();
         let unix_socket_directory = listeners.unix_socket_directory().map(Path::to_owned);
-        let most_sockets = shared.options.max_connections.saturating_mul(2).saturating_add(64);
+        let most_sockets = shared.options.most_sockets;
         let acceptor = Acceptor::start(listeners, mailboxes.clone(), shared.registry.clone(), most_sockets)?;
         let threads = Mutex::new(Some((acceptor, workers)));
         Ok(Self { shared, mailboxes, threads, port, unix_socket_directory })

@@ -8,7 +8,7 @@ use super::*;
 
 #[test]
 fn many_idle_connections_do_not_slow_the_others() {
-    let server = start_with(ServerOptions { max_connections: 1000, ..options() });
+    let server = start_with(ServerOptions { max_connections: 1000, most_sockets: 2064, ..options() });
     let mut idle: Vec<Client> = (0..300).map(|_| server.connect()).collect();
     for client in &mut idle {
         assert_eq!(client.query("rows 10 1000"), "TDDDDDDDDDDCZI");

@@ -27,6 +27,7 @@ fn options() -> ServerOptions {
     ServerOptions {
         workers: 2,
         max_connections: 100,
+        most_sockets: 264,
         authentication_timeout: Duration::from_secs(60),
         passwords: None,
     }

@@ -58,6 +58,7 @@ impl TestNode {
         let options = ServerOptions {
             workers: 1,
             max_connections: 10,
+            most_sockets: 84,
             authentication_timeout: DEADLINE,
             passwords: None,
         };
