@@ -94,6 +94,7 @@ static DEFINITIONS: &[Definition] = &[
     at(Start, "full_page_writes", Bool, "on", "Whether a page's first change after a checkpoint logs all of it."),
     at(Start, "hot_standby", Bool, "on", "Whether a standby can be read from."),
     at(Session, "idle_in_transaction_session_timeout", MILLISECONDS, "0", "How long a transaction may be idle."),
+    at(Session, "idle_session_timeout", MILLISECONDS, "0", "How long a session may be idle outside of a transaction."),
     at(Internal, "in_hot_standby", Bool, "off", "Whether this is a standby."),
     at(Internal, "integer_datetimes", Bool, "on", "Whether times are whole numbers."),
     at(Start, "listen_addresses", Text, "localhost", "Host names and addresses to listen on; * is all of them."),

@@ -247,4 +247,8 @@ impl Session for SqlSession {
     fn idle_in_transaction_timeout(&self) -> Option<Duration> {
         self.info.settings.borrow().duration("idle_in_transaction_session_timeout")
     }
+
+    fn idle_session_timeout(&self) -> Option<Duration> {
+        self.info.settings.borrow().duration("idle_session_timeout")
+    }
 }

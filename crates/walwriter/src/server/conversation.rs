@@ -212,14 +212,20 @@ impl<S: Session> Conversation<S> {
 
     /// After how long without a message the session has to end.
     pub(super) fn idle_timeout(&self) -> Option<Duration> {
-        let open = self.is_idle() && self.session.transaction_status() != TransactionStatus::Idle;
-        if open { self.session.idle_in_transaction_timeout() } else { None }
+        match self.session.transaction_status() {
+            _ if !self.is_idle() => None,
+            TransactionStatus::Idle => self.session.idle_session_timeout(),
+            _ => self.session.idle_in_transaction_timeout(),
+        }
     }
 
     /// That time has passed.
     pub(super) fn idle_timeout_passed(&mut self, out: &mut Vec<u8>) -> Progress {
-        let code = SqlState::new("25P03").unwrap_or(SqlState::ADMIN_SHUTDOWN);
-        let message = "terminating connection due to idle-in-transaction timeout";
+        let (code, message) = match self.session.transaction_status() {
+            TransactionStatus::Idle => ("57P05", "terminating connection due to idle-session timeout"),
+            _ => ("25P03", "terminating connection due to idle-in-transaction timeout"),
+        };
+        let code = SqlState::new(code).unwrap_or(SqlState::ADMIN_SHUTDOWN);
         self.farewell(out, &ServerError::fatal(code, message))
     }
 

@@ -307,4 +307,9 @@ impl Session for DoubleSession {
         let setting = self.opening.settings.iter().find(|(name, _)| name == "idle_timeout");
         setting.and_then(|(_, value)| value.parse().ok()).map(Duration::from_millis)
     }
+
+    fn idle_session_timeout(&self) -> Option<Duration> {
+        let setting = self.opening.settings.iter().find(|(name, _)| name == "session_timeout");
+        setting.and_then(|(_, value)| value.parse().ok()).map(Duration::from_millis)
+    }
 }

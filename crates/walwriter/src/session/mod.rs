@@ -194,6 +194,11 @@ pub trait Session: Send + 'static {
         None
     }
 
+    /// How long a session outside of a block may stay without a statement (`idle_session_timeout`).
+    fn idle_session_timeout(&self) -> Option<std::time::Duration> {
+        None
+    }
+
     /// What the connection is doing now, for views of the sessions.
     fn set_activity(&mut self, _activity: Activity) {}
 }

@@ -143,7 +143,7 @@ pub(crate) static DEFINITIONS: &[Definition] = &[
     ),
     setting("geqo", Kind::Bool, "on", "Accepted, without effect."),
     setting("idle_in_transaction_session_timeout", MILLISECONDS, "0", "Ends sessions idle in a transaction."),
-    setting("idle_session_timeout", MILLISECONDS, "0", "Accepted, without effect."),
+    setting("idle_session_timeout", MILLISECONDS, "0", "Ends sessions idle outside of a transaction."),
     internal("in_hot_standby", Kind::Bool, "off", true, "Whether this is a standby."),
     internal("integer_datetimes", Kind::Bool, "on", true, "Whether times are integers."),
     reported("IntervalStyle", Kind::Fixed("postgres"), "postgres", "How intervals are shown."),

@@ -254,6 +254,14 @@ fn a_statement_and_an_idle_block_end_at_their_timeouts() {
     server.database.synchronous.store(false, SeqCst);
     assert_eq!(client.query("begin"), "CZT");
     assert_eq!(client.tags(), "E(25P03).");
+    let mut client = server.connect_with(&[("options", "-c session_timeout=300")]);
+    assert_eq!(client.query("begin"), "CZT");
+    assert!(client.hears_nothing(), "it ended within a block");
+    assert_eq!(client.query("commit"), "CZI");
+    assert_eq!(client.tags(), "E(57P05).");
+    // Nor does one that has never said anything stay.
+    let mut client = server.connect_with(&[("options", "-c session_timeout=30")]);
+    assert_eq!(client.tags(), "E(57P05).");
 }
 
 #[test]
