@@ -42,6 +42,7 @@ mod version;
 mod wait;
 mod walsender;
 mod walwriter;
+pub mod wire;
 
 pub use descendants::{Frozen, descendants_of};
 pub use failure::lsns_in;

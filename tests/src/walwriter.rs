@@ -7,6 +7,7 @@ use crate::root::TempRoot;
 use crate::server::Server;
 use crate::tool::Tool;
 use crate::version::Version;
+use crate::wait::wait_until;
 
 /// What pgbench's transactions keep equal: four sums of the same changes.
 const BALANCES: &str = "begin isolation level repeatable read;
@@ -69,6 +70,32 @@ impl Walwriter {
     pub fn promote(&self) {
         Tool::ours(self.root(), "walwriter").args(["promote", "-D"]).arg(self.data()).succeed();
         assert_eq!(self.sql("select pg_is_in_recovery()"), "f");
+    }
+
+    /// Waits until a standby whose leader is gone has replayed all that it received.
+    #[track_caller]
+    pub fn wait_for_all_received(&self) {
+        wait_until("everything received to be replayed", || {
+            self.sql("select pg_last_wal_replay_lsn() = pg_last_wal_receive_lsn()") == "t"
+        });
+    }
+
+    /// The (stopped) directory has the pages of the other (stopped) one.
+    #[track_caller]
+    pub fn assert_same_pages(&self, other: &Self) {
+        let files = |server: &Self| {
+            let entries = std::fs::read_dir(server.data().join("base/5")).unwrap();
+            let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+            files.sort();
+            files
+        };
+        let (ours, theirs) = (files(self), files(other));
+        assert_eq!(ours.len(), theirs.len(), "{ours:?}, {theirs:?}");
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            assert_eq!(ours.file_name(), theirs.file_name());
+            let same = std::fs::read(ours).unwrap() == std::fs::read(theirs).unwrap();
+            assert!(same, "{} and {} differ", ours.display(), theirs.display());
+        }
     }
 
     /// pgbench's four sums, of accounts, tellers, branches and history, in one snapshot.

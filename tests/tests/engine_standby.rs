@@ -92,21 +92,9 @@ fn a_standby_killed_and_restarted_during_load_ends_with_the_leaders_pages() {
     standby.wait_for_replay(leader.flush_lsn());
     leader.stop(Shutdown::Fast).success();
     // The leader let it have the shutdown checkpoint before it ended.
-    wait_until("everything received to be replayed", || {
-        standby.sql("select pg_last_wal_replay_lsn()") == standby.sql("select pg_last_wal_receive_lsn()")
-    });
+    standby.wait_for_all_received();
     standby.stop(Shutdown::Fast).success();
-    let files = |server: &Walwriter| {
-        let mut names: Vec<_> = std::fs::read_dir(server.data().join("base/5")).unwrap().flatten().collect();
-        names.sort_by_key(std::fs::DirEntry::file_name);
-        names.into_iter().map(|entry| entry.path()).collect::<Vec<_>>()
-    };
-    let (on_leader, on_standby) = (files(&leader), files(&standby));
-    assert_eq!(on_leader.len(), on_standby.len());
-    for (ours, theirs) in on_leader.iter().zip(&on_standby) {
-        assert_eq!(ours.file_name(), theirs.file_name());
-        assert!(std::fs::read(ours).unwrap() == std::fs::read(theirs).unwrap(), "{} differs", ours.display());
-    }
+    standby.assert_same_pages(&leader);
     leader.assert_sound();
 }
 

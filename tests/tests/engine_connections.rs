@@ -1,0 +1,185 @@
+//! Standbys whose connection is cut and whose leader is killed, at any moment: nothing is lost, doubled or reordered.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use walship_tests::proxy::{Message, Proxy, Verdict};
+use walship_tests::{Process, Random, Shutdown, TempRoot, Tool, Walwriter, wait_until};
+
+/// How often connections are cut; `WALSHIP_CUTS` changes it.
+fn cuts() -> u64 {
+    std::env::var("WALSHIP_CUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(15)
+}
+
+fn leader(root: &TempRoot) -> Walwriter {
+    let settings = [("shared_buffers", "4MB"), ("max_wal_size", "16MB"), ("wal_compression", "lz4")];
+    let server = Walwriter::start_new(root, "leader", &settings);
+    server.pgbench(["-i", "-s", "1", "-q"]);
+    server
+}
+
+fn load(leader: &Walwriter) -> Process {
+    leader.pgbench_tool(["-n", "-c", "8", "-j", "2", "-T", "600"]).spawn()
+}
+
+/// A base backup as a standby's directory; it follows with `conninfo` and comes back soon.
+fn standby(root: &TempRoot, name: &str, from: &str, conninfo: &str) -> Walwriter {
+    let directory = root.dir(name);
+    let tool = Tool::ours(root, "basebackup").args(["-d", from, "-c", "fast", "-C", "-S", name, "-D"]);
+    tool.arg(&directory).succeed();
+    let standby = Walwriter::in_directory(root, name, &directory);
+    standby.follow(conninfo);
+    standby.configure("primary_slot_name", name);
+    standby.configure("wal_retrieve_retry_interval", "20ms");
+    standby
+}
+
+fn transactions(server: &Walwriter) -> u64 {
+    server.sql("select count(*) from pgbench_history").parse().unwrap()
+}
+
+/// Lets messages through, but cuts the connection within one of them now and then.
+fn cutting(
+    mut random: Random,
+    armed: &Arc<AtomicBool>,
+    cut: &Arc<AtomicU64>,
+) -> impl FnMut(&Message) -> Verdict + Send + use<> {
+    let (armed, cut) = (Arc::clone(armed), Arc::clone(cut));
+    move |message| {
+        if !armed.load(Ordering::SeqCst) || message.as_wal().is_none() || random.below(8) > 0 {
+            return Verdict::Pass;
+        }
+        cut.fetch_add(1, Ordering::SeqCst);
+        let mut bytes = message.encode();
+        bytes.truncate(random.below(bytes.len() as u64 + 1) as usize);
+        Verdict::ReplaceAndCut(bytes)
+    }
+}
+
+#[test]
+fn connections_cut_within_messages_and_standbys_killed_end_with_the_leaders_pages() {
+    let root = TempRoot::new("cuts");
+    let mut leader = leader(&root);
+    let (armed, cut) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
+    let proxy = Proxy::start(leader.port(), cutting(Random::new(), &armed, &cut));
+    let mut standby = standby(&root, "standby", &leader.conninfo(), &proxy.conninfo());
+    standby.start();
+    let load = load(&leader);
+    let mut random = Random::new();
+    let mut seen = 0;
+    while cut.load(Ordering::SeqCst) < cuts() {
+        standby.assert_balanced();
+        let now = transactions(&standby);
+        assert!(now >= seen, "went back from {seen} transactions to {now}");
+        seen = now;
+        if random.below(4) == 0 {
+            standby.kill9();
+            standby.start();
+            // What was shown before is still there.
+            assert!(transactions(&standby) >= seen);
+        }
+    }
+    load.kill9();
+    armed.store(false, Ordering::SeqCst);
+    standby.wait_for_replay(leader.flush_lsn());
+    assert_eq!(standby.balances(), leader.balances());
+    assert_eq!(transactions(&standby), transactions(&leader));
+    leader.stop(Shutdown::Fast).success();
+    standby.wait_for_all_received();
+    standby.stop(Shutdown::Fast).success();
+    standby.assert_same_pages(&leader);
+    leader.assert_sound();
+    standby.assert_sound();
+}
+
+#[test]
+fn followers_of_a_killed_and_restarted_leader_go_on() {
+    let root = TempRoot::new("restarts");
+    let mut leader = leader(&root);
+    let mut first = standby(&root, "first", &leader.conninfo(), &leader.conninfo());
+    first.start();
+    let mut second = standby(&root, "second", &leader.conninfo(), &first.conninfo());
+    // The slot is at the leader.
+    second.configure("primary_slot_name", "");
+    second.start();
+    let mut random = Random::new();
+    for _ in 0..4 {
+        let load = load(&leader);
+        random.moment(Duration::from_secs(1));
+        match random.below(3) {
+            0 => drop(leader.stop(Shutdown::Immediate)),
+            1 => drop(leader.stop(Shutdown::Fast).success()),
+            _ => leader.kill9(),
+        }
+        load.wait();
+        first.assert_balanced();
+        leader.start();
+        // Whatever they had received is still the leader's.
+        first.wait_for_replay(leader.flush_lsn());
+        second.wait_for_replay(leader.flush_lsn());
+        assert_eq!(first.balances(), leader.balances());
+        assert_eq!(second.balances(), leader.balances());
+    }
+    leader.stop(Shutdown::Fast).success();
+    first.wait_for_all_received();
+    first.stop(Shutdown::Fast).success();
+    second.wait_for_all_received();
+    second.stop(Shutdown::Fast).success();
+    first.assert_same_pages(&leader);
+    second.assert_same_pages(&leader);
+}
+
+#[test]
+fn a_cascade_follows_its_upstream_over_promotions_and_refuses_who_was_left_behind() {
+    let root = TempRoot::new("promotions");
+    let mut leader = leader(&root);
+    let mut first = standby(&root, "first", &leader.conninfo(), &leader.conninfo());
+    first.start();
+    let mut second = standby(&root, "second", &leader.conninfo(), &first.conninfo());
+    second.configure("primary_slot_name", "");
+    second.start();
+    let running = load(&leader);
+    wait_until("transactions at the end of the cascade", || transactions(&second) > 100);
+    leader.kill9();
+    running.wait();
+    first.promote();
+    let running = load(&first);
+    let before = transactions(&second);
+    wait_until("the second timeline at the end of the cascade", || transactions(&second) > before + 100);
+    second.assert_balanced();
+    running.kill9();
+    second.wait_for_replay(first.flush_lsn());
+    assert_eq!(second.balances(), first.balances());
+
+    // Promoted while its upstream is away, and again under another.
+    first.stop(Shutdown::Immediate);
+    second.promote();
+    assert_eq!(second.sql("select pg_walfile_name(pg_current_wal_lsn())").get(..8), Some("00000003"));
+    second.pgbench(["-n", "-c", "4", "-t", "50"]);
+    second.assert_balanced();
+
+    // The first leader went on alone for a while: it cannot follow any more, and says why.
+    leader.start();
+    leader.pgbench(["-n", "-c", "4", "-t", "50"]);
+    leader.stop(Shutdown::Fast).success();
+    leader.follow(&second.conninfo());
+    leader.start();
+    leader.process().wait_for_stderr("This server's history forked from timeline 1 at");
+    leader.kill9();
+    // It knows the newer timelines by now, and that it is on none of them.
+    if let Err(log) = leader.try_start() {
+        assert!(log.contains("forked off timeline 1 before"), "{log}");
+    }
+
+    // Who was left where the timelines fork goes on.
+    first.follow(&second.conninfo());
+    first.start();
+    first.wait_for_replay(second.flush_lsn());
+    assert_eq!(first.balances(), second.balances());
+    second.stop(Shutdown::Fast).success();
+    first.wait_for_all_received();
+    first.stop(Shutdown::Fast).success();
+    first.assert_same_pages(&second);
+    second.assert_sound();
+}
