@@ -17,6 +17,23 @@ pub struct Wire {
     key: Vec<u8>,
 }
 
+/// What a client knows that may cancel its own statements.
+pub struct Canceller {
+    port: u16,
+    key: Vec<u8>,
+}
+
+impl Canceller {
+    /// Asks, on a connection of its own, for what runs to be cancelled.
+    #[track_caller]
+    pub fn cancel(&self) {
+        let mut other = Wire::silent(self.port);
+        other.raw(&[&16u32.to_be_bytes(), &CANCEL.to_be_bytes(), &self.key[..]].concat());
+        // The server closes once it has looked at the request.
+        let _ = other.socket.read(&mut [0]);
+    }
+}
+
 /// The answers to one request, up to ReadyForQuery.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Answer {
@@ -164,19 +181,21 @@ impl Wire {
         }
     }
 
+    /// Waits until there is something to read, and does not read it.
+    #[track_caller]
+    pub fn wait_for_bytes(&self) {
+        assert_ne!(self.socket.peek(&mut [0]).unwrap(), 0, "the server has closed the connection");
+    }
+
     /// Sends `bytes` again and again until the server takes no more for a while; says how often it did.
     pub fn flood(&mut self, bytes: &[u8], most: usize) -> usize {
         self.socket.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
         (0..most).take_while(|_| self.socket.write_all(bytes).is_ok()).count()
     }
 
-    /// Asks on a connection of its own for what runs here to be cancelled.
-    #[track_caller]
-    pub fn cancel(&self) {
-        let mut other = Self::silent(self.port);
-        other.raw(&[&16u32.to_be_bytes(), &CANCEL.to_be_bytes(), &self.key[..]].concat());
-        // The server closes once it has looked at the request.
-        let _ = other.socket.read(&mut [0]);
+    /// What cancels whatever runs here.
+    pub fn canceller(&self) -> Canceller {
+        Canceller { port: self.port, key: self.key.clone() }
     }
 
     /// Says that nothing more will come, and goes on listening.

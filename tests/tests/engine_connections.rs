@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use walship_tests::proxy::{Message, Proxy, Verdict};
-use walship_tests::{Process, Random, Shutdown, TempRoot, Tool, Walwriter, wait_until};
+use walship_tests::{Process, Random, Shutdown, TempRoot, Tool, Walwriter};
 
 /// How often connections are cut; `WALSHIP_CUTS` changes it.
 fn cuts() -> u64 {
@@ -128,58 +128,4 @@ fn followers_of_a_killed_and_restarted_leader_go_on() {
     second.stop(Shutdown::Fast).success();
     first.assert_same_pages(&leader);
     second.assert_same_pages(&leader);
-}
-
-#[test]
-fn a_cascade_follows_its_upstream_over_promotions_and_refuses_who_was_left_behind() {
-    let root = TempRoot::new("promotions");
-    let mut leader = leader(&root);
-    let mut first = standby(&root, "first", &leader.conninfo(), &leader.conninfo());
-    first.start();
-    let mut second = standby(&root, "second", &leader.conninfo(), &first.conninfo());
-    second.configure("primary_slot_name", "");
-    second.start();
-    let running = load(&leader);
-    wait_until("transactions at the end of the cascade", || transactions(&second) > 100);
-    leader.kill9();
-    running.wait();
-    first.promote();
-    let running = load(&first);
-    let before = transactions(&second);
-    wait_until("the second timeline at the end of the cascade", || transactions(&second) > before + 100);
-    second.assert_balanced();
-    running.kill9();
-    second.wait_for_replay(first.flush_lsn());
-    assert_eq!(second.balances(), first.balances());
-
-    // Promoted while its upstream is away, and again under another.
-    first.stop(Shutdown::Immediate);
-    second.promote();
-    assert_eq!(second.sql("select pg_walfile_name(pg_current_wal_lsn())").get(..8), Some("00000003"));
-    second.pgbench(["-n", "-c", "4", "-t", "50"]);
-    second.assert_balanced();
-
-    // The first leader went on alone for a while: it cannot follow any more, and says why.
-    leader.start();
-    leader.pgbench(["-n", "-c", "4", "-t", "50"]);
-    leader.stop(Shutdown::Fast).success();
-    leader.follow(&second.conninfo());
-    leader.start();
-    leader.process().wait_for_stderr("This server's history forked from timeline 1 at");
-    leader.kill9();
-    // It knows the newer timelines by now, and that it is on none of them.
-    if let Err(log) = leader.try_start() {
-        assert!(log.contains("forked off timeline 1 before"), "{log}");
-    }
-
-    // Who was left where the timelines fork goes on.
-    first.follow(&second.conninfo());
-    first.start();
-    first.wait_for_replay(second.flush_lsn());
-    assert_eq!(first.balances(), second.balances());
-    second.stop(Shutdown::Fast).success();
-    first.wait_for_all_received();
-    first.stop(Shutdown::Fast).success();
-    first.assert_same_pages(&second);
-    second.assert_sound();
 }

@@ -115,14 +115,14 @@ impl Expr {
                 Ok(best)
             }
             Self::Call(function, args) => {
-                let args = args.iter().map(|e| e.eval(context)).collect::<Result<Vec<_>, _>>()?;
+                let args = arguments(args, context)?;
                 if function.is_strict() && args.iter().any(Value::is_null) {
                     return Ok(Value::Null);
                 }
                 function.call(&args)
             }
             Self::System(function, args) => {
-                let args = args.iter().map(|e| e.eval(context)).collect::<Result<Vec<_>, _>>()?;
+                let args = arguments(args, context)?;
                 if args.iter().any(Value::is_null) {
                     return Ok(Value::Null);
                 }
@@ -157,6 +157,19 @@ fn connect<'a>(list: &'a [Expr], context: &EvalContext<'a>, decisive: bool) -> R
         }
     }
     Ok(if unknown { Value::Null } else { Value::Bool(!decisive) })
+}
+
+/// The arguments of a call, which together are not much longer than each may be.
+fn arguments<'a>(args: &'a [Expr], context: &EvalContext<'a>) -> Result<Vec<Value<'a>>, SqlError> {
+    let mut length = 0;
+    let mut values = Vec::with_capacity(args.len());
+    for arg in args {
+        let value = arg.eval(context)?;
+        length += value.payload_len();
+        super::function::check_result(length / 4)?;
+        values.push(value);
+    }
+    Ok(values)
 }
 
 /// `||`

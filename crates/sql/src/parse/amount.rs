@@ -111,8 +111,8 @@ mod tests {
         ] {
             assert!(!exceeds(&text, 10), "{}", &text[..20]);
         }
-        assert!(exceeds(&long, 4499));
-        assert!(!exceeds(&long, 4501));
+        assert!(exceeds(&long, 4749));
+        assert!(!exceeds(&long, 4750));
         assert!(exceeds(&"$1,".repeat(100), 299));
     }
 }
