@@ -86,7 +86,6 @@ fn statements_that_would_take_any_amount_of_memory_or_stack_are_refused() {
         ("54000", format!("copy (select {row}) to stdout")),
         ("54000", "select repeat('x', 2000000000)".to_owned()),
         ("54000", format!("insert into t (id, text) values (0, '{}')", "x".repeat(65 << 20))),
-        ("53200", "select x from generate_series(1, 20000000) x order by -x".to_owned()),
         ("53200", "select count(distinct x) from generate_series(1, 20000000) x".to_owned()),
         ("42703", format!("select {}", "x".repeat(1 << 20))),
         ("42P02", "select $1".to_owned()),
