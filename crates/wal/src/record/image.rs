@@ -6,6 +6,7 @@
 //! `access/xlogrecord.h`, `RestoreBlockImage` in `access/transam/xlogreader.c`.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 
 use super::{RecordError, pglz};
 use crate::bytes::Fields;
@@ -117,6 +118,19 @@ pub struct BlockImage<'a> {
     pub stored: Cow<'a, [u8]>,
 }
 
+/// The bytes as one LZ4 block.
+fn lz4(bytes: &[u8]) -> Option<Vec<u8>> {
+    use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_output_size};
+    thread_local! {
+        /// 8 KiB that need not be had anew for every image.
+        static TABLE: RefCell<CompressTable> = RefCell::default();
+    }
+    let mut out = vec![0; get_maximum_output_size(bytes.len())];
+    let length = TABLE.with_borrow_mut(|table| compress_into_with_table(bytes, &mut out, table)).ok()?;
+    out.truncate(length);
+    Some(out)
+}
+
 /// An image that cannot be restored, or a page that cannot become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ImageError {
@@ -158,7 +172,7 @@ impl<'a> BlockImage<'a> {
         }
         let compressed = match method {
             ImageCompression::Pglz => pglz::compress(&self.stored),
-            ImageCompression::Lz4 => Some(lz4_flex::block::compress(&self.stored)),
+            ImageCompression::Lz4 => lz4(&self.stored),
             ImageCompression::Zstd => zstd::bulk::compress(&self.stored, 0).ok(),
         };
         // As in PostgreSQL, the two bytes of the hole's length, which only compressed images carry, count too.

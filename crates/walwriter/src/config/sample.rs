@@ -19,7 +19,7 @@ pub const SAMPLE: &str = "\
 #max_transaction_size = 1GB         # a commit may take three times that
 
 # WAL and checkpoints
-#wal_compression = off              # full-page images: off, pglz, lz4, zstd
+#wal_compression = lz4              # full-page images: off, pglz, lz4, zstd
 #checkpoint_timeout = 5min
 #max_wal_size = 1GB
 #min_wal_size = 80MB

@@ -126,7 +126,7 @@ static DEFINITIONS: &[Definition] = &[
     at(Start, "version_memory", number(1024, INT_MAX, Unit::Kilobytes), "64MB", "Memory for old versions of pages, which snapshots read."),
     at(Internal, "wal_block_size", number(8192, 8192, Unit::None), "8192", "The size of a page of WAL."),
     at(Start, "wal_buffers", number(-1, 262_143, Unit::Blocks), "16MB", "Memory for WAL that is not written yet."),
-    at(Start, "wal_compression", Choice(&["on", "off", "lz4", "zstd", "pglz"]), "off", "How full-page images are compressed."),
+    at(Start, "wal_compression", Choice(&["on", "off", "lz4", "zstd", "pglz"]), "lz4", "How full-page images are compressed."),
     at(Start, "wal_keep_size", MEGABYTES, "0", "How much WAL is kept for followers."),
     at(Start, "wal_level", Choice(&["replica"]), "replica", "What is in the WAL."),
     at(Reload, "wal_receiver_status_interval", number(0, INT_MAX / 1000, Unit::Seconds), "10s", "How often a standby tells its leader where it is."),
