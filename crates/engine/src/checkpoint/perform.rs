@@ -74,6 +74,7 @@ impl Performer {
                     return Ok(());
                 }
                 Begun::Checkpoint { redo, pages, next_xid, next_oid } => {
+                    self.log.make_segments_ahead();
                     self.announce("checkpoint", cause);
                     let written = self.write_all(&pages, cause, began, rest)?;
                     let checkpoint = self.checkpoint(redo, next_xid, next_oid, cause);

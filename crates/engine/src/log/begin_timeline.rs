@@ -19,7 +19,8 @@ impl Log {
     ///
     /// The order makes a crash at any moment leave either the old timeline alone or the new one complete: first the
     /// segment that holds the switch point is copied to the new timeline up to there, then the history file is written,
-    /// which is what makes the timeline exist. The old timeline's later segments go last.
+    /// which is what makes the timeline exist. The old timeline's later segments go last. No segments are made ahead before
+    /// [`Log::make_segments_ahead`]: whoever waits for the promotion would wait for these files too.
     pub fn begin_timeline(&self, new: &NewTimeline) -> Result<TimelineHistory, EngineError> {
         let shared = &self.shared;
         let position = new.position.align8();
@@ -47,6 +48,7 @@ impl Log {
             clean: false,
             aborted: None,
         };
+        segments.hold_back();
         start::prepare(segments, &start)?;
         remove_left_behind(segments, parent, segments.size().segment_ending_at(position))?;
         *layout = LogLayout::new(layout.identity(), new.timeline, position, new.prev);
@@ -56,6 +58,11 @@ impl Log {
         shared.flushed.store(position);
         shared.status.take_over(segments, &start)?;
         Ok(history)
+    }
+
+    /// After a promotion: makes segments ahead of the one being written from now on. The first checkpoint asks for it.
+    pub fn make_segments_ahead(&self) {
+        self.shared.segments.make_ahead();
     }
 }
 

@@ -55,7 +55,16 @@ struct State {
     made: u64,
     /// No files are to be made: somebody else writes the log.
     resting: bool,
+    /// No files are to be made ahead yet: a promotion has better use for the disk.
+    held_back: bool,
     stopping: bool,
+}
+
+impl State {
+    /// Whether the thread is to make a file.
+    fn wants_file(&self) -> bool {
+        !self.resting && !self.held_back && self.ready.as_u64() < self.current.as_u64() + AHEAD
+    }
 }
 
 impl SegmentFiles {
@@ -67,7 +76,8 @@ impl SegmentFiles {
         timeline: TimelineId,
     ) -> Arc<Self> {
         let none = SegmentNo::new(0);
-        let state = State { current: none, ready: none, made: 0, resting: true, stopping: false };
+        let state =
+            State { current: none, ready: none, made: 0, resting: true, held_back: false, stopping: false };
         Arc::new(Self {
             disk,
             dir: dir.to_owned(),
@@ -109,6 +119,17 @@ impl SegmentFiles {
     pub(super) fn begin_at(&self, current: SegmentNo, ready: SegmentNo) {
         let mut state = lock(&self.state);
         (state.current, state.ready, state.resting) = (current, ready, false);
+        self.changed.notify_all();
+    }
+
+    /// Makes no files ahead until [`SegmentFiles::make_ahead`].
+    pub(super) fn hold_back(&self) {
+        lock(&self.state).held_back = true;
+    }
+
+    /// Makes files ahead from now on.
+    pub(super) fn make_ahead(&self) {
+        lock(&self.state).held_back = false;
         self.changed.notify_all();
     }
 
@@ -224,7 +245,7 @@ impl SegmentFiles {
     /// Waits until a file is to be made; false when it is time to stop.
     fn wait_for_work(&self) -> bool {
         let mut state = lock(&self.state);
-        while !state.stopping && (state.resting || state.ready.as_u64() >= state.current.as_u64() + AHEAD) {
+        while !state.stopping && !state.wants_file() {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         !state.stopping

@@ -54,6 +54,22 @@ fn a_new_timeline_goes_on_in_a_copy_of_the_segment() {
 }
 
 #[test]
+fn segments_of_a_new_timeline_are_made_ahead_once_that_is_asked_for() {
+    let (disk, end) = received(&[100]);
+    let (log, _) = promoted(&disk, end);
+    let placed = append(&mut log.appender(), &[2; 100]);
+    log.flush(placed.end).unwrap();
+    let next = Path::new(DIR).join("000000020000000000000002");
+    assert!(!disk.exists(&next).unwrap());
+    log.make_segments_ahead();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !disk.exists(&next).unwrap() {
+        assert!(std::time::Instant::now() < deadline, "no segment is made ahead");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn a_new_timeline_can_begin_with_a_segment() {
     let disk = empty_disk();
     let log = open(&disk, fresh());
