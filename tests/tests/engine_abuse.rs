@@ -233,6 +233,7 @@ fn whoever_vanishes_gives_back_locks_and_leaves_nothing_behind() {
 /// A client that waits for the lock of the first row.
 fn hold_back(server: &Walwriter) -> Wire {
     let mut wire = Wire::connect(server.port());
+    wire.value("begin");
     wire.ask("update t set value = 5000 where id = 1");
     wire
 }
