@@ -9,6 +9,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use engine::Engine;
 use sql::types::timestamp::from_unix_micros;
 
+use super::activity::{Activity, Sessions};
 use super::host::Host;
 use super::temporary::{Schemas, Temporary};
 use crate::catalog::{Catalog, Changes, Tables};
@@ -20,6 +21,7 @@ pub(crate) struct Shared {
     pub(crate) host: Arc<dyn Host>,
     pub(crate) catalog: Catalog,
     pub(crate) temporary: Schemas,
+    pub(crate) sessions: Arc<Sessions>,
 }
 
 /// One session, as far as statements can see it.
@@ -31,6 +33,7 @@ pub(crate) struct SessionInfo {
     pub(crate) waker: Waker,
     pub(crate) settings: RefCell<SessionSettings>,
     pub(crate) temporary: Temporary,
+    pub(crate) activity: Activity,
     /// Start of the transaction, in microseconds since 2000.
     pub(crate) transaction_start: Cell<i64>,
     /// Start of the statement.

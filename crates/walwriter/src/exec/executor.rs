@@ -31,7 +31,13 @@ impl Executor {
     /// Sessions over `engine`, in the server that `host` is.
     pub fn new(engine: Arc<Engine>, host: Arc<dyn Host>) -> Self {
         Self {
-            shared: Arc::new(Shared { engine, host, catalog: Catalog::new(), temporary: Schemas::default() }),
+            shared: Arc::new(Shared {
+                engine,
+                host,
+                catalog: Catalog::new(),
+                temporary: Schemas::default(),
+                sessions: Arc::default(),
+            }),
         }
     }
 
@@ -69,16 +75,20 @@ impl Database for Executor {
         for (name, value) in &opening.settings {
             settings.set_initial(name, value).map_err(fatal)?;
         }
+        let Opening { process_id, peer, .. } = opening;
+        let sessions = &self.shared.sessions;
+        let activity = sessions.enter(process_id, &opening.user, &opening.database, peer);
         Ok(SqlSession::new(
             Arc::clone(&self.shared),
             SessionInfo {
                 user: opening.user,
                 database: opening.database,
-                process_id: opening.process_id,
-                peer: opening.peer,
+                process_id,
+                peer,
                 waker: opening.waker,
                 settings: RefCell::new(settings),
                 temporary: Temporary::default(),
+                activity,
                 transaction_start: Cell::new(0),
                 statement_start: Cell::new(0),
                 awaited: Cell::new(None),

@@ -105,29 +105,6 @@ pub struct SlotStatus {
     pub safe_wal_size: Option<i64>,
 }
 
-/// A session, as `pg_stat_activity` has it.
-#[derive(Debug, Clone, Default)]
-pub struct SessionStatus {
-    /// The number of its connection.
-    pub pid: u32,
-    /// Its role.
-    pub user: String,
-    /// What it calls itself.
-    pub application_name: String,
-    /// Its address.
-    pub client_addr: Option<String>,
-    /// Its port.
-    pub client_port: Option<i32>,
-    /// When it connected.
-    pub backend_start: Option<SystemTime>,
-    /// `active`, `idle`, `idle in transaction`.
-    pub state: Option<&'static str>,
-    /// What it executes, or executed last.
-    pub query: Option<String>,
-    /// `client backend`, `walsender`.
-    pub kind: &'static str,
-}
-
 /// How far a standby is.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RecoveryStatus {
@@ -212,11 +189,6 @@ pub trait Host: Send + Sync + 'static {
     /// `42704` if there is none, `55006` if it is in use.
     fn drop_slot(&self, name: &str) -> Result<()> {
         Err(Failure::new("42704", format!("replication slot \"{name}\" does not exist")))
-    }
-
-    /// Sessions and replication connections.
-    fn sessions(&self) -> Vec<SessionStatus> {
-        Vec::new()
     }
 
     /// Interrupts a session; says whether there is one.

@@ -5,6 +5,7 @@
 //! execute them in time slices, so that a worker thread serves many sessions. Waiting, be it for a row or for a second,
 //! holds no thread: a step says so and is called again.
 
+mod activity;
 mod begin;
 mod block;
 mod checkpoint;
@@ -36,12 +37,11 @@ mod utility;
 
 pub use executor::Executor;
 pub use failure::Failure;
-pub use host::{
-    Host, Promotion, ReceiverStatus, RecoveryStatus, ServerSetting, SessionStatus, SlotStatus, StandbyStatus,
-};
+pub use host::{Host, Promotion, ReceiverStatus, RecoveryStatus, ServerSetting, SlotStatus, StandbyStatus};
 pub use portal::Portal;
 pub use prepared::Prepared;
 pub use session::SqlSession;
 
+pub(crate) use activity::{Published, State as SessionState};
 pub(crate) use context::{Context, find_table, to_timestamp};
 pub(crate) use failure::Result;

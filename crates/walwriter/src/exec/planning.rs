@@ -126,6 +126,7 @@ impl SqlSession {
             Statement::Literals(prepared, literals, text) => {
                 self.check_block(None)?;
                 if self.plan_again(&prepared).is_ok() {
+                    self.begin_activity(&text);
                     self.literals = literals;
                     return Ok(prepared);
                 }

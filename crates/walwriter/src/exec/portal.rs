@@ -77,6 +77,9 @@ impl SqlSession {
         results: &ResultFormats,
     ) -> Result<Portal> {
         let planned = prepared.planned();
+        if !prepared.has_literals {
+            self.begin_activity(&prepared.statement.text);
+        }
         if self.failed {
             self.check_block(super::planning::utility(&prepared.statement))?;
         }
@@ -238,6 +241,7 @@ impl SqlSession {
         out: &mut Vec<u8>,
         rows_left: &mut u64,
     ) -> Result<Step> {
+        self.info.activity.awaits_lock(progress == Progress::Blocked);
         if progress != Progress::Blocked {
             portal.blocked_since = None;
         }

@@ -124,6 +124,12 @@ impl SqlSession {
         self.recovered = recovered.filter(|&recovered| self.own_commit < recovered);
     }
 
+    /// Lets others know what is executed now.
+    pub(super) fn begin_activity(&self, query: &str) {
+        let open = self.open.as_ref().map(|_| self.info.transaction_start.get());
+        self.info.activity.begin(query, open);
+    }
+
     /// In a failed block nothing is accepted but what ends it.
     pub(super) fn check_block(&self, utility: Option<&Utility>) -> super::Result<()> {
         let ends = matches!(
@@ -221,6 +227,7 @@ impl Session for SqlSession {
     }
 
     fn report_settings(&mut self, all: bool, report: &mut dyn FnMut(&str, &str)) {
+        self.info.activity.rest(self.status(), self.info.transaction_start.get());
         let standby = self.shared.engine.is_read_only();
         let standby_changed = self.reported_standby.replace(standby) != standby;
         if all {
@@ -228,6 +235,7 @@ impl Session for SqlSession {
                 report(definition.name, &self.setting(definition.name));
             }
             self.info.settings.get_mut().take_unreported();
+            self.info.activity.is_called(&self.setting("application_name"));
             return;
         }
         if standby_changed {
@@ -235,7 +243,11 @@ impl Session for SqlSession {
         }
         if self.info.settings.get_mut().has_unreported() {
             for name in self.info.settings.get_mut().take_unreported() {
-                report(name, &self.setting(name));
+                let value = self.setting(name);
+                if name == "application_name" {
+                    self.info.activity.is_called(&value);
+                }
+                report(name, &value);
             }
         }
     }

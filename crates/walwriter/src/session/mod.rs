@@ -198,9 +198,6 @@ pub trait Session: Send + 'static {
     fn idle_session_timeout(&self) -> Option<std::time::Duration> {
         None
     }
-
-    /// What the connection is doing now, for views of the sessions.
-    fn set_activity(&mut self, _activity: Activity) {}
 }
 
 /// How far a portal has got.
@@ -293,13 +290,4 @@ impl TransactionStatus {
             Self::Failed => b'E',
         }
     }
-}
-
-/// What a connection is doing, as `pg_stat_activity` has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activity {
-    /// Executing.
-    Active,
-    /// Waiting for the client.
-    Idle,
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -21,6 +21,7 @@ use walwriter::session::{
 pub(crate) struct Server {
     pub(crate) executor: Executor,
     directory: TempDir,
+    next_process_id: AtomicU32,
 }
 
 struct PlainHost {
@@ -59,21 +60,26 @@ impl Server {
         let directory = TempDir::new().unwrap();
         let disk: Arc<dyn disk::Disk> = Arc::new(OsDisk::new());
         Engine::init(&disk, &directory.path().join("data"), &InitOptions::default()).unwrap();
-        Self { executor: open(&directory.path().join("data"), options), directory }
+        Self::over(directory, options)
+    }
+
+    fn over(directory: TempDir, options: EngineOptions) -> Self {
+        let executor = open(&directory.path().join("data"), options);
+        Self { executor, directory, next_process_id: AtomicU32::new(7) }
     }
 
     /// The same directory, opened anew after the process has died.
     pub(crate) fn restart(self) -> Self {
-        let Self { executor, directory } = self;
+        let Self { executor, directory, .. } = self;
         drop(executor);
-        Self { executor: open(&directory.path().join("data"), EngineOptions::default()), directory }
+        Self::over(directory, EngineOptions::default())
     }
 
     /// What a crash at this moment would leave behind, opened as another server.
     pub(crate) fn copy_as_if_crashed(&self) -> Self {
         let directory = TempDir::new().unwrap();
         copy_tree(&self.directory.path().join("data"), &directory.path().join("data"));
-        Self { executor: open(&directory.path().join("data"), EngineOptions::default()), directory }
+        Self::over(directory, EngineOptions::default())
     }
 
     pub(crate) fn connect(&self) -> Client<'_> {
@@ -88,11 +94,12 @@ impl Server {
             database: "postgres".to_owned(),
             settings: settings.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
             peer: None,
-            process_id: 7,
+            process_id: self.next_process_id.fetch_add(1, Ordering::Relaxed),
             waker: Waker::from(Arc::clone(&woken)),
             interrupts: Arc::clone(&interrupts),
         };
-        let session = self.executor.open_session(opening).unwrap();
+        let mut session = self.executor.open_session(opening).unwrap();
+        session.report_settings(true, &mut |_, _| {});
         Client { server: self, session, woken, out: Vec::new(), copying: Vec::new() }
     }
 }
@@ -181,6 +188,8 @@ impl Client<'_> {
             self.session.fail();
             self.out.clear();
         }
+        // As before ReadyForQuery.
+        self.session.report_settings(false, &mut |_, _| {});
         result
     }
 

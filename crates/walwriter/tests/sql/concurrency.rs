@@ -100,3 +100,32 @@ fn a_writer_that_waits_for_truncate_writes_to_the_new_table() {
     one.finish(waiting).unwrap();
     assert_eq!(other.error("select * from t").0, "42P01");
 }
+
+#[test]
+fn what_sessions_do_can_be_watched() {
+    let server = Server::start();
+    let (mut one, mut other) = (server.connect_with(&[("application_name", "first")]), server.connect());
+    let mut watcher = server.connect();
+    one.query("create table t (id int primary key, v int); insert into t values (1, 1)");
+    one.query("begin; update t set v = 2 where id = 1");
+    let waiting = other.start("update t set v = 3 where id = 1");
+    let activity = "select state, wait_event_type, application_name, query from pg_stat_activity \
+                    where pid <> pg_backend_pid() order by backend_start";
+    assert_eq!(
+        watcher.rows(activity),
+        [
+            "idle in transaction|Client|first|update t set v = 2 where id = 1",
+            "active|Lock||update t set v = 3 where id = 1",
+        ]
+    );
+    let mine = "select state, query from pg_stat_activity where pid = pg_backend_pid()";
+    assert_eq!(watcher.rows(mine), [format!("active|{mine}")]);
+    one.query("commit; set application_name = 'another'");
+    other.finish(waiting).unwrap();
+    other.query("");
+    let open = "select application_name, state, query_start is null, xact_start is null from pg_stat_activity \
+                where pid <> pg_backend_pid() order by backend_start";
+    assert_eq!(watcher.rows(open), ["another|idle|f|t", "|idle|f|t"]);
+    drop(one);
+    assert_eq!(watcher.rows("select count(*) from pg_stat_activity"), ["2"]);
+}
