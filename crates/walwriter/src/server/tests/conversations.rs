@@ -257,7 +257,7 @@ fn a_statement_and_an_idle_block_end_at_their_timeouts() {
     let mut client = server.connect_with(&[("options", "-c session_timeout=300")]);
     assert_eq!(client.query("begin"), "CZT");
     assert!(client.hears_nothing(), "it ended within a block");
-    assert_eq!(client.query("commit"), "CZI");
+    assert_eq!(client.query("end"), "CZI");
     assert_eq!(client.tags(), "E(57P05).");
     // Nor does one that has never said anything stay.
     let mut client = server.connect_with(&[("options", "-c session_timeout=30")]);
