@@ -51,7 +51,7 @@ impl Postgres {
         server
     }
 
-    /// [`Postgres::init`] and [`Postgres::start`].
+    /// [`Postgres::init`] and [`Server::start`].
     #[track_caller]
     pub fn start_new(root: &TempRoot, name: &str, version: Version, options: Options) -> Self {
         let mut server = Self::init(root, name, version, options);

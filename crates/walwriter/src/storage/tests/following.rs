@@ -101,7 +101,7 @@ fn pg_receivewal_writes_what_the_leader_has_byte_for_byte() {
     fs::create_dir(&archive).unwrap();
     let conninfo = leader.conninfo("pg_receivewal");
     let tool = |arguments: &[&str]| {
-        let mut command = Command::new(format!("{BIN}/pg_receivewal"));
+        let mut command = postgres_tool("pg_receivewal");
         command.args(["-d", &conninfo, "-D"]).arg(&archive).args(["-S", "archive"]).args(arguments);
         command
     };
@@ -167,8 +167,7 @@ fn followers_are_told_whether_the_server_leads() {
     // libpq goes by ParameterStatus.
     let is = |node: &TestNode, what: &str| {
         let conninfo = format!("{} replication=true target_session_attrs={what}", node.conninfo("psql"));
-        let run =
-            Command::new(format!("{BIN}/psql")).args(["-XAtc", "SHOW in_hot_standby", &conninfo]).output();
+        let run = postgres_tool("psql").args(["-XAtc", "SHOW in_hot_standby", &conninfo]).output();
         let run = run.unwrap();
         run.status.success().then(|| String::from_utf8_lossy(&run.stdout).trim().to_owned())
     };

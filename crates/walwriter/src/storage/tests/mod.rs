@@ -19,8 +19,14 @@ use crate::process::STANDBY_SIGNAL;
 use crate::server::{ListenOptions, Listeners, Server, ServerOptions};
 use crate::session::double::{Double, Shared};
 
-const BIN: &str = "/usr/lib/postgresql/15/bin";
 const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A program of PostgreSQL 15, where `scripts/test` says that it is or where Debian has it.
+fn postgres_tool(name: &str) -> Command {
+    let directory =
+        std::env::var_os("WALSHIP_PG15_BIN").unwrap_or_else(|| "/usr/lib/postgresql/15/bin".into());
+    Command::new(Path::new(&directory).join(name))
+}
 
 #[track_caller]
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -45,7 +51,9 @@ impl TestNode {
 
     fn start_at(path: &Path, settings: &[(&str, &str)], port: u16) -> Self {
         let mut config = Config::default();
-        for (name, value) in settings.iter().chain(&[("wal_retrieve_retry_interval", "100ms")]) {
+        // What is written is to be in the log in its whole length.
+        let always = [("wal_retrieve_retry_interval", "100ms"), ("wal_compression", "off")];
+        for (name, value) in settings.iter().chain(&always) {
             config.set(name, value, Origin::CommandLine).unwrap();
         }
         let shipping = Shipping::new();
@@ -137,7 +145,7 @@ impl TestNode {
     /// A standby's directory, by pg_basebackup.
     fn back_up(&self, path: &Path, options: &[&str]) {
         let conninfo = self.conninfo("pg_basebackup");
-        let run = Command::new(format!("{BIN}/pg_basebackup"))
+        let run = postgres_tool("pg_basebackup")
             .args(["-d", &conninfo, "-c", "fast", "-R", "-D"])
             .arg(path)
             .args(options)
