@@ -66,7 +66,7 @@ impl Source {
     }
 
     /// Has [`Source::serving`] follow every change as long as what this gives is kept. It is up to date already when
-    /// this returns; without anybody's attention it may be [`LOOK_INTERVAL`] behind.
+    /// this returns; without anybody's attention it may be a fifth of a second behind.
     pub async fn attend(&self) -> Attending {
         self.attention.attend().await
     }
