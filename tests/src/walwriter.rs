@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut};
 use std::path::Path;
 
 use crate::root::TempRoot;
-use crate::server::Server;
+use crate::server::{Server, Shutdown};
 use crate::tool::Tool;
 use crate::version::Version;
 use crate::wait::wait_until;
@@ -78,6 +78,19 @@ impl Walwriter {
         wait_until("everything received to be replayed", || {
             self.sql("select pg_last_wal_replay_lsn() = pg_last_wal_receive_lsn()") == "t"
         });
+    }
+
+    /// Stops `leader`, and then this follower of it once it has all of its log: both directories are sound and have the
+    /// same pages.
+    #[track_caller]
+    pub fn assert_ends_as(&mut self, leader: &mut Self) {
+        leader.stop(Shutdown::Fast).success();
+        // The leader let it have the shutdown checkpoint before it ended.
+        self.wait_for_all_received();
+        self.stop(Shutdown::Fast).success();
+        self.assert_same_pages(leader);
+        leader.assert_sound();
+        self.assert_sound();
     }
 
     /// The (stopped) directory has the pages of the other (stopped) one.

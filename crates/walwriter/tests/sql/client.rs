@@ -265,9 +265,8 @@ impl Client<'_> {
         }
     }
 
-    /// Begins a statement that is expected to wait for a lock.
-    #[track_caller]
-    pub(crate) fn start(&mut self, text: &str) -> Waiting<SqlSession> {
+    /// The first step of a statement, and its portal.
+    fn first_step(&mut self, text: &str) -> (Waiting<SqlSession>, Step) {
         let mut queue = VecDeque::new();
         self.session.parse(text, &mut queue).unwrap();
         let prepared = self.session.analyse(queue.pop_front().unwrap()).unwrap();
@@ -275,22 +274,23 @@ impl Client<'_> {
         self.woken.0.store(false, Ordering::SeqCst);
         let mut rows = u64::MAX;
         let step = self.session.step(&mut portal, &mut self.out, &mut rows).unwrap();
+        (Waiting { portal }, step)
+    }
+
+    /// Begins a statement that is expected to wait for a lock.
+    #[track_caller]
+    pub(crate) fn start(&mut self, text: &str) -> Waiting<SqlSession> {
+        let (waiting, step) = self.first_step(text);
         assert_eq!(step, Step::Blocked { until: None }, "{text}");
-        Waiting { portal }
+        waiting
     }
 
     /// Executes a statement to its end without waiting until it is confirmed. Gives it back if it has to wait itself.
     pub(crate) fn start_unconfirmed(&mut self, text: &str) -> Option<Waiting<SqlSession>> {
-        let mut queue = VecDeque::new();
-        self.session.parse(text, &mut queue).unwrap();
-        let prepared = self.session.analyse(queue.pop_front().unwrap()).unwrap();
-        let mut portal = self.session.bind(&prepared, Arguments::NONE, &ResultFormats::TEXT).unwrap();
-        self.woken.0.store(false, Ordering::SeqCst);
-        let mut rows = u64::MAX;
-        match self.session.step(&mut portal, &mut self.out, &mut rows).unwrap() {
-            Step::Done(_) => {}
-            Step::Blocked { until: None } => return Some(Waiting { portal }),
-            other => panic!("{text}: {other:?}"),
+        match self.first_step(text) {
+            (_, Step::Done(_)) => {}
+            (waiting, Step::Blocked { until: None }) => return Some(waiting),
+            (_, other) => panic!("{text}: {other:?}"),
         }
         assert_eq!(self.session.settle(&mut self.out).unwrap(), Settled::Done, "{text}");
         self.out.clear();
