@@ -11,8 +11,6 @@ mod conversation;
 mod input;
 mod listeners;
 mod mailbox;
-mod messages;
-mod portal;
 mod registry;
 mod slots;
 mod startup;

@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use replication::error::{ServerError, SqlState};
-
-use crate::session::{ResultFormats, Session, SessionError};
+use crate::session::{ResultFormats, Session};
 
 /// A bound statement.
 pub(super) struct OpenPortal<S: Session> {
@@ -48,21 +46,4 @@ impl<T> Named<T> {
             self.named.clear();
         }
     }
-}
-
-/// An error with a SQLSTATE that has no name of its own.
-pub(super) fn error(code: &str, message: impl Into<String>) -> SessionError {
-    Box::new(ServerError::error(SqlState::new(code).unwrap_or(SqlState::INTERNAL_ERROR), message))
-}
-
-pub(super) fn no_statement(name: &str) -> SessionError {
-    if name.is_empty() {
-        error("26000", "unnamed prepared statement does not exist")
-    } else {
-        error("26000", format!("prepared statement \"{name}\" does not exist"))
-    }
-}
-
-pub(super) fn no_portal(name: &str) -> SessionError {
-    error("34000", format!("portal \"{name}\" does not exist"))
 }

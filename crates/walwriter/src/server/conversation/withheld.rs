@@ -1,0 +1,153 @@
+//! Answers that are not sent yet, because they show commits that could still be lost.
+//!
+//! Output is made in pieces, and each is held against the gate that the session shows right after it. While one is held,
+//! nothing more is executed for the client, so there is never more than one gate, and never a piece behind the held one.
+//! Source: `replication/syncrep.c` (`SyncRepWaitForLSN`).
+
+use std::time::Instant;
+
+use replication::error::{ServerError, SqlState};
+use wal::Lsn;
+
+use super::{Conversation, Progress};
+use crate::protocol::backend;
+use crate::session::{Awaited, Gate, GateReason, Interrupt, Session};
+
+/// What a reply waited for that shows what others have committed.
+const UNCONFIRMED: &str =
+    "The reply shows commits that are not confirmed yet, by a synchronous standby if one is configured.";
+
+/// The piece of output that is held back, and what is not waited for any more.
+#[derive(Debug)]
+pub(super) struct Withheld {
+    /// What the output waits for, and where in it the piece begins that does. Not beyond the end of the output.
+    held: Option<(Gate, usize)>,
+    /// The latest piece of output ended with ReadyForQuery.
+    readied: bool,
+    /// Own commits up to here are not waited for any more: they have come as far as they had to, or the client cancelled
+    /// the wait. Only moves forward.
+    settled: Lsn,
+}
+
+impl Default for Withheld {
+    fn default() -> Self {
+        Self { held: None, readied: false, settled: Lsn::INVALID }
+    }
+}
+
+impl Withheld {
+    pub(super) fn begin_piece(&mut self) {
+        self.readied = false;
+    }
+
+    /// The piece ends with ReadyForQuery.
+    pub(super) fn piece_is_ready(&mut self) {
+        self.readied = true;
+    }
+
+    pub(super) fn is_holding(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Whether what a gate waits for has come. What a commit waited for once is not asked for again.
+    pub(super) fn is_open(&mut self, gate: Gate, reached: &impl Fn(Awaited) -> Lsn) -> bool {
+        if gate.reason == GateReason::Commit && gate.lsn <= self.settled {
+            return true;
+        }
+        let is_open = reached(gate.awaited) >= gate.lsn;
+        if is_open {
+            self.pass(gate);
+        }
+        is_open
+    }
+
+    fn pass(&mut self, gate: Gate) {
+        if gate.reason == GateReason::Commit {
+            self.settled = self.settled.max(gate.lsn);
+        }
+    }
+
+    /// Takes the held piece out of the output: it is never sent.
+    pub(super) fn cut_off(&mut self, out: &mut Vec<u8>) {
+        if let Some((_, from)) = self.held.take() {
+            out.truncate(from);
+        }
+    }
+}
+
+impl<S: Session> Conversation<S> {
+    /// Holds back the output from `from` on.
+    pub(super) fn withhold(&mut self, gate: Gate, from: usize) -> Progress {
+        self.withheld.held = Some((gate, from));
+        if gate.reason == GateReason::Read {
+            self.start_clock();
+        }
+        Progress::Gated(gate, self.gate_deadline(gate))
+    }
+
+    /// What the output waited for has come.
+    pub(in crate::server) fn gate_opened(&mut self) {
+        if let Some((gate, _)) = self.withheld.held.take() {
+            self.withheld.pass(gate);
+        }
+        if self.running.is_none() {
+            self.clock.stop();
+        }
+    }
+
+    /// Until when a gate may stay closed. A statement that has committed is over: its time does not count any more.
+    fn gate_deadline(&self, gate: Gate) -> Option<Instant> {
+        self.clock.deadline().filter(|_| gate.reason == GateReason::Read)
+    }
+
+    /// Whether a gate is still closed. A cancel request opens it: with a warning if the session's own commit waits,
+    /// with an error in place of what it has read of others.
+    pub(super) fn check_gate(
+        &mut self,
+        out: &mut Vec<u8>,
+        reached: &impl Fn(Awaited) -> Lsn,
+    ) -> Option<Progress> {
+        let (gate, from) = self.withheld.held?;
+        if self.withheld.is_open(gate, reached) {
+            self.gate_opened();
+            return None;
+        }
+        if gate.reason == GateReason::Read && self.clock.has_run_out() {
+            self.interrupts.raise(Interrupt::StatementTimeout);
+        }
+        match self.interrupts.pending() {
+            None => Some(Progress::Gated(gate, self.gate_deadline(gate))),
+            Some(Interrupt::Terminate) => None,
+            Some(interrupt) => {
+                self.interrupts.forget();
+                match gate.reason {
+                    GateReason::Commit => {
+                        self.withheld.held = None;
+                        self.withheld.pass(gate);
+                        warn_unconfirmed(out, from);
+                        None
+                    }
+                    GateReason::Read => {
+                        self.withheld.cut_off(out);
+                        // If ReadyForQuery was cut off with the rest, it comes after the error.
+                        self.cycle.open |= self.withheld.readied;
+                        let error = interrupt.to_error().detail(UNCONFIRMED);
+                        Some(self.report(out, &error))
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Puts a warning before the reply of a commit that is durable here, but not yet where else it should be.
+fn warn_unconfirmed(out: &mut Vec<u8>, from: usize) {
+    let reply = out.split_off(from.min(out.len()));
+    let code = SqlState::new("01000").unwrap_or(SqlState::SUCCESSFUL_COMPLETION);
+    let message = "canceling wait for synchronous replication due to user request";
+    let warning = ServerError::with_severity("WARNING", code, message).detail(
+        "The transaction has already committed locally, but might not have been replicated to the standby.",
+    );
+    backend::notice(out, &warning);
+    out.extend_from_slice(&reply);
+}
