@@ -10,7 +10,6 @@ use tracing::debug;
 
 use super::connection::{Phase, Waiting};
 use super::conversation::Conversation;
-use super::input::Received;
 use super::slots::Token;
 use super::startup::{Outcome, Startup, append, settings};
 use super::worker::Worker;
@@ -39,16 +38,11 @@ impl<D: Database> Worker<D> {
     /// Goes on with a client that was not let in yet.
     pub(super) fn let_in(&mut self, token: Token) {
         let Some(connection) = self.connections.get_mut(token) else { return };
-        if connection.readable {
-            match connection.input.receive(&connection.socket, &mut self.pool, 0) {
-                Received::Some { more } => connection.readable = more || connection.hung_up,
-                Received::Nothing => connection.readable = false,
-                Received::End => return self.close(token),
-            }
+        connection.receive(&mut self.pool, 0);
+        if connection.ended {
+            return self.close(token);
         }
-        if connection.output.capacity() == 0 {
-            connection.output = self.pool.take();
-        }
+        connection.lend_output(&mut self.pool);
         let Phase::Startup(startup) = &mut connection.phase else { return };
         let state = std::mem::replace(startup, Startup::new());
         let passwords = self.shared.options.passwords.as_ref();

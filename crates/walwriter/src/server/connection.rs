@@ -9,7 +9,7 @@ use rustix::net::SendFlags;
 
 use super::Shared;
 use super::conversation::Conversation;
-use super::input::{Input, Pool};
+use super::input::{Input, Pool, Received};
 use super::startup::Startup;
 use crate::session::{Database, Gate, Session};
 
@@ -103,6 +103,25 @@ impl<S: Session> Connection<S> {
     /// Whether what it waits for has come.
     pub(super) fn is_open<D: Database>(&self, shared: &Shared<D>) -> bool {
         self.gate.is_none_or(|gate| shared.database.get().is_some_and(|database| database.is_open(gate)))
+    }
+
+    /// Receives what the client has sent, up to the room there is. `wanted` is the size of the message at the front, or 0.
+    pub(super) fn receive(&mut self, pool: &mut Pool, wanted: usize) {
+        if !self.readable {
+            return;
+        }
+        match self.input.receive(&self.socket, pool, wanted) {
+            Received::Some { more } => self.readable = more || self.hung_up,
+            Received::Nothing => self.readable = false,
+            Received::End => (self.readable, self.ended) = (false, true),
+        }
+    }
+
+    /// Sees to it that there is memory for output.
+    pub(super) fn lend_output(&mut self, pool: &mut Pool) {
+        if self.output.capacity() == 0 {
+            self.output = pool.take();
+        }
     }
 
     /// Sends what the system takes.
