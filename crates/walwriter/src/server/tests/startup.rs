@@ -44,7 +44,8 @@ fn garbage_and_half_a_packet_harm_nobody() {
     for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0, 0, 0, 9, 1, 2, 3, 4, 5], &[0xff; 100], &[0, 0, 0, 8]] {
         let mut client = Client::raw(server.port);
         client.send(bytes);
-        client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+        // It fails if the server has refused them already and closed the connection.
+        let _closed = client.stream.shutdown(std::net::Shutdown::Write);
         while client.receive().is_some() {}
     }
     assert_eq!(server.connect().query("one"), "TDCZI");
