@@ -170,7 +170,7 @@ pub trait Session: Send + 'static {
     }
 
     /// An error was sent: rolls back the implicit transaction, or marks the block as failed. A gate for what was read
-    /// is gone with it.
+    /// may be gone with it: the server has looked at it before, because the error may tell of what was read.
     fn fail(&mut self);
 
     /// What must have happened before the output so far may be sent. `None` if it shows nothing that could be lost.

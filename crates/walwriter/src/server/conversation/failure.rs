@@ -16,6 +16,11 @@ impl<S: Session> Conversation<S> {
         if error.is_fatal() {
             return self.farewell(out, error);
         }
+        if is_stop(error) {
+            self.withheld.take_back_piece(out);
+        } else {
+            self.withheld.piece_fails(self.session.gate());
+        }
         self.session.fail();
         self.interrupts.forget();
         backend::error(out, error);
@@ -32,14 +37,20 @@ impl<S: Session> Conversation<S> {
         Some(self.report(out, error)).filter(|progress| *progress == Progress::Close)
     }
 
-    /// The last message of a connection. What is held back is not sent any more.
+    /// The last message of a connection. What is held back, or was just appended and may have to be, is not sent any more.
     pub(super) fn farewell(&mut self, out: &mut Vec<u8>, error: &ServerError) -> Progress {
         self.withheld.cut_off(out);
+        self.withheld.take_back_piece(out);
         self.running = None;
         self.session.fail();
         backend::error(out, error);
         Progress::Close
     }
+}
+
+/// Whether somebody has stopped the statement (class 57, operator intervention), which says nothing of what it has read.
+fn is_stop(error: &ServerError) -> bool {
+    error.code.as_str().starts_with("57")
 }
 
 /// An error with a SQLSTATE that has no name of its own.

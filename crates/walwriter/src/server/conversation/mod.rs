@@ -101,18 +101,13 @@ impl<S: Session> Conversation<S> {
             if out.len() > OUTPUT_LIMIT {
                 return Progress::Output;
             }
-            let before = out.len();
-            self.withheld.begin_piece();
+            self.withheld.begin_piece(out);
             let progress = self.advance_once(input, out);
             if progress == Some(Progress::Close) {
                 return Progress::Close;
             }
-            // Every piece of output is held against the gate that the session shows right after it.
-            if let Some(gate) = self.session.gate()
-                && out.len() > before
-                && !self.withheld.is_open(gate, &reached)
-            {
-                return self.withhold(gate, before);
+            if let Some(progress) = self.end_piece(out, &reached) {
+                return progress;
             }
             if let Some(progress) = progress {
                 return progress;

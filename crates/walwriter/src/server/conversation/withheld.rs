@@ -1,7 +1,11 @@
 //! Answers that are not sent yet, because they show commits that could still be lost.
 //!
-//! Output is made in pieces, and each is held against the gate that the session shows right after it. While one is held,
-//! nothing more is executed for the client, so there is never more than one gate, and never a piece behind the held one.
+//! Output is made in pieces, and each is held against the gate that the session shows right after it; if the piece ends
+//! with an error, against what it showed right before, because the session forgets what a failed statement has read, but
+//! the rows before the error, and the error itself (that a key exists, say), tell of it. While a piece is held, nothing
+//! more is executed for the client, so there is never more than one gate, and never a piece behind the held one.
+//!
+//! Who stops a statement does not wait for what it has read: all that its last piece has appended is taken back.
 //! Source: `replication/syncrep.c` (`SyncRepWaitForLSN`).
 
 use std::time::Instant;
@@ -22,6 +26,10 @@ const UNCONFIRMED: &str =
 pub(super) struct Withheld {
     /// What the output waits for, and where in it the piece begins that does. Not beyond the end of the output.
     held: Option<(Gate, usize)>,
+    /// Where in the output the piece begins that is being made, while one is.
+    piece: Option<usize>,
+    /// The gate of a transaction that has failed in the piece at hand.
+    forgotten: Option<Gate>,
     /// The latest piece of output ended with ReadyForQuery.
     readied: bool,
     /// Own commits up to here are not waited for any more: they have come as far as they had to, or the client cancelled
@@ -31,18 +39,30 @@ pub(super) struct Withheld {
 
 impl Default for Withheld {
     fn default() -> Self {
-        Self { held: None, readied: false, settled: Lsn::INVALID }
+        Self { held: None, piece: None, forgotten: None, readied: false, settled: Lsn::INVALID }
     }
 }
 
 impl Withheld {
-    pub(super) fn begin_piece(&mut self) {
-        self.readied = false;
+    pub(super) fn begin_piece(&mut self, out: &[u8]) {
+        (self.piece, self.readied, self.forgotten) = (Some(out.len()), false, None);
     }
 
     /// The piece ends with ReadyForQuery.
     pub(super) fn piece_is_ready(&mut self) {
         self.readied = true;
+    }
+
+    /// The piece ends with an error: the session forgets the gate that it has shown.
+    pub(super) fn piece_fails(&mut self, shown: Option<Gate>) {
+        self.forgotten = shown;
+    }
+
+    /// Takes back what the piece at hand has appended.
+    pub(super) fn take_back_piece(&self, out: &mut Vec<u8>) {
+        if let Some(from) = self.piece {
+            out.truncate(from);
+        }
     }
 
     pub(super) fn is_holding(&self) -> bool {
@@ -76,13 +96,25 @@ impl Withheld {
 }
 
 impl<S: Session> Conversation<S> {
-    /// Holds back the output from `from` on.
-    pub(super) fn withhold(&mut self, gate: Gate, from: usize) -> Progress {
+    /// A piece of work is done: holds back what it has appended if that has to wait.
+    pub(super) fn end_piece(&mut self, out: &[u8], reached: &impl Fn(Awaited) -> Lsn) -> Option<Progress> {
+        let from = self.withheld.piece.take().filter(|from| out.len() > *from)?;
+        let gate = self.closed_gate(reached)?;
         self.withheld.held = Some((gate, from));
         if gate.reason == GateReason::Read {
             self.start_clock();
         }
-        Progress::Gated(gate, self.gate_deadline(gate))
+        Some(Progress::Gated(gate, self.gate_deadline(gate)))
+    }
+
+    /// What the piece has to wait for.
+    fn closed_gate(&mut self, reached: &impl Fn(Awaited) -> Lsn) -> Option<Gate> {
+        if let Some(forgotten) = self.withheld.forgotten
+            && !self.withheld.is_open(forgotten, reached)
+        {
+            return Some(forgotten);
+        }
+        self.session.gate().filter(|gate| !self.withheld.is_open(*gate, reached))
     }
 
     /// What the output waited for has come.

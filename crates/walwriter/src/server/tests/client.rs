@@ -173,3 +173,20 @@ pub(super) fn copy_data(data: &[u8]) -> Vec<u8> {
     message(&mut out, b'd', |out| out.extend_from_slice(data));
     out
 }
+
+/// Asks for what `whom` executes to be cancelled, and waits until that was heard.
+pub(super) fn cancel(server: &super::Running, whom: &Client) {
+    let mut client = Client::raw(server.port);
+    send_cancel(&mut client, whom);
+    assert!(client.is_closed());
+}
+
+pub(super) fn send_cancel(client: &mut Client, whom: &Client) {
+    let packet = [
+        &16u32.to_be_bytes()[..],
+        &80_877_102u32.to_be_bytes(),
+        &whom.process_id.to_be_bytes(),
+        &whom.secret,
+    ];
+    client.send(&packet.concat());
+}

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 
-use super::client::{bare, bind, describe, execute, field, parse, query};
+use super::client::{bare, bind, cancel, describe, execute, field, parse, query, send_cancel};
 use super::*;
 
 #[test]
@@ -128,46 +128,6 @@ fn changed_settings_are_told_before_ready_and_announcements_to_everybody() {
 }
 
 #[test]
-fn a_commit_is_answered_after_its_flush_and_many_share_one() {
-    let server = start();
-    let mut client = server.connect();
-    assert_eq!(client.query("commit"), "CZI");
-    let flushes = server.database.flushes.load(SeqCst);
-    assert_eq!(flushes, 1);
-    assert_eq!(client.query("one"), "TDCZI");
-    assert_eq!(server.database.flushes.load(SeqCst), flushes);
-}
-
-#[test]
-fn a_synchronous_commit_waits_without_holding_up_others_and_a_cancel_ends_the_wait_with_a_warning() {
-    let server = start();
-    server.database.synchronous.store(true, SeqCst);
-    let (mut waits, mut other) = (server.connect(), server.connect());
-    waits.send(&[query("commit"), query("one")].concat());
-    assert!(waits.hears_nothing());
-    assert_eq!(other.query("one"), "TDCZI");
-    server.database.confirm();
-    assert_eq!(waits.tags(), "CZI");
-    assert_eq!(waits.tags(), "TDCZI");
-    waits.send(&query("commit"));
-    assert!(waits.hears_nothing());
-    cancel(&server, &waits);
-    assert_eq!(waits.tags(), "N(01000)CZI");
-    assert_eq!(waits.query("one"), "TDCZI", "the cancelled wait is over for good");
-}
-
-#[test]
-fn rows_that_are_not_confirmed_are_not_shown_even_if_the_wait_is_cancelled() {
-    let server = start();
-    server.database.synchronous.store(true, SeqCst);
-    let mut client = server.connect();
-    client.send(&query("one; read"));
-    assert!(client.hears_nothing());
-    cancel(&server, &client);
-    assert_eq!(client.tags(), "TDCTE(57014)ZI");
-}
-
-#[test]
 fn what_waits_for_a_lock_holds_nobody_up_and_can_be_cancelled() {
     let server = start_with(ServerOptions { workers: 1, ..options() });
     let (mut blocked, mut other) = (server.connect(), server.connect());
@@ -221,22 +181,6 @@ fn a_commit_that_waits_holds_nobody_up_and_can_be_cancelled_until_it_has_begun()
         assert_eq!(committing.tags(), format!("{prefix}CZI"));
         assert_eq!(committing.query("one"), "TDCZI", "the request came too late, and is forgotten");
     }
-}
-
-fn cancel(server: &Running, whom: &Client) {
-    let mut client = Client::raw(server.port);
-    send_cancel(&mut client, whom);
-    assert!(client.is_closed());
-}
-
-fn send_cancel(client: &mut Client, whom: &Client) {
-    let packet = [
-        &16u32.to_be_bytes()[..],
-        &80_877_102u32.to_be_bytes(),
-        &whom.process_id.to_be_bytes(),
-        &whom.secret,
-    ];
-    client.send(&packet.concat());
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod conversations;
 mod copying;
 mod crowds;
 mod startup;
+mod withheld;
 
 use std::path::PathBuf;
 use std::sync::Arc;

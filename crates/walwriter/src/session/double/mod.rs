@@ -2,7 +2,7 @@
 //!
 //! `one`, `rows N W` (N rows of W bytes), `commit`, `block N` (until [`Double::wake`]), `sleep` (blocked for 20 ms),
 //! `copy in`, `copy out N`, `begin`, `end`, `fail`, `param` (has one parameter and returns it), `set NAME VALUE`,
-//! `spin` (yields until interrupted), `read` (shows what is not confirmed), `late` and `large` (their commit is blocked
+//! `spin` (yields until interrupted), `read` (shows what is not confirmed; `read fail`, `read cancel`, `read terminate` then come to that end), `late` and `large` (their commit is blocked
 //! until [`Double::wake`], and while it is, can be stopped, or cannot).
 
 mod session;

@@ -124,7 +124,8 @@ impl Session for DoubleSession {
     }
 
     fn fail(&mut self) {
-        (self.gate, self.settling) = (None, None);
+        self.gate = self.gate.filter(|gate| gate.reason == GateReason::Commit);
+        self.settling = None;
         if self.status == TransactionStatus::InBlock {
             self.status = TransactionStatus::Failed;
         }

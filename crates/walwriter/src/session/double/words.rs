@@ -81,6 +81,17 @@ impl DoubleSession {
                 let lsn = Lsn::new(self.database.inserted.fetch_add(8, Ordering::SeqCst) + 8);
                 self.gate = Some(Gate { lsn, awaited: Awaited::Visibility, reason: GateReason::Read });
                 row(out, b"unconfirmed");
+                match run.words.get(1).map_or("", String::as_str) {
+                    "fail" => {
+                        return Err(Box::new(ServerError::error(SqlState::SYNTAX_ERROR, "it failed")));
+                    }
+                    "cancel" => {
+                        self.opening.interrupts.raise(Interrupt::Cancel);
+                        self.opening.interrupts.check()?;
+                    }
+                    "terminate" => self.opening.interrupts.raise(Interrupt::Terminate),
+                    _ => {}
+                }
             }
             "block" if !run.blocked => {
                 run.blocked = true;
