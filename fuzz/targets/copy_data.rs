@@ -82,9 +82,14 @@ fn read(options: &CopyOptions, pieces: &[&[u8]]) -> Option<Rows> {
     Some(rows)
 }
 
-/// What was read, written and read again, is the same; only the header is not there then.
+/// What was read, written and read again, is the same; only the header is not there then. Not so in PostgreSQL's text format
+/// a value that is the very text that stands for NULL.
 fn written_again(options: &CopyOptions, rows: &Rows) {
     let options = CopyOptions { header: false, ..options.clone() };
+    let is_null_text = |field: &Option<Vec<u8>>| field.as_ref().is_some_and(|field| *field == options.null);
+    if !options.csv && rows.iter().flatten().any(is_null_text) {
+        return;
+    }
     let (mut encoder, mut out) = (CopyEncoder::new(options.clone()), Vec::new());
     for row in rows {
         // The encoder is given values, of which texts are written as they are.
