@@ -51,7 +51,11 @@ impl<S: Session> Conversation<S> {
             Ok(message) if self.running.is_some() => self.during_copy(frame.tag, message, out),
             Ok(message) => self.handle(message, out),
             Err(error) => {
-                self.cycle.open = frame.tag == b'Q';
+                if self.running.is_none() {
+                    // ReadyForQuery answers these, whatever happens, and a Sync is one even so.
+                    self.cycle.open = matches!(frame.tag, b'Q' | b'S');
+                    self.extended.skipping &= frame.tag != b'S';
+                }
                 let error = ServerError::error(code_of(error), error.to_string());
                 self.report_and_go_on(out, &error)
             }

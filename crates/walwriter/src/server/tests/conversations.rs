@@ -65,6 +65,11 @@ fn a_pipeline_is_answered_in_order_and_passed_over_after_an_error_until_sync() {
     }
     client.send(&[b'F', 0, 0, 0, 4]);
     assert_eq!(client.tags(), "E(0A000)ZI");
+    let failed_and_malformed_sync = [execute("nowhere", 0), vec![b'S', 0, 0, 0, 5, 0]].concat();
+    client.send(&failed_and_malformed_sync);
+    assert_eq!(client.tags(), "E(34000)E(08P01)ZI");
+    client.send(&[b'S', 0, 0, 0, 5, 0]);
+    assert_eq!(client.tags(), "E(08P01)ZI");
 }
 
 #[test]

@@ -57,3 +57,18 @@ fn a_copy_in_the_extended_protocol_ignores_sync_and_after_an_error_waits_for_it(
     assert_eq!(client.tags(), "2GE(42601)ZI");
     assert_eq!(client.query("copy out 3"), "HdddcCZI");
 }
+
+#[test]
+fn a_malformed_message_during_a_copy_fails_it_and_the_client_is_told_when_it_may_go_on() {
+    let server = start();
+    let mut client = server.connect();
+    let malformed = [b'c', 0, 0, 0, 5, b'?'].to_vec();
+    client.send(&[query("copy in"), copy_data(b"row\n"), malformed.clone()].concat());
+    assert_eq!(client.tags(), "GE(08P01)ZI");
+    let started = [parse("", "copy in"), bind("", "", &[]), execute("", 0)].concat();
+    // In the extended protocol that is at the next Sync, whatever the message was to be.
+    for malformed in [malformed, b"Q\0\0\0\x05?".to_vec()] {
+        client.send(&[started.clone(), malformed, bare(b'S')].concat());
+        assert_eq!(client.tags(), "12GE(08P01)ZI");
+    }
+}
