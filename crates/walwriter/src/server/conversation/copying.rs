@@ -26,7 +26,13 @@ pub(super) enum Copying {
 
 impl<S: Session> Conversation<S> {
     /// Hands a piece of CopyData to the COPY that runs. Without one, it belongs to one that failed, and goes nowhere.
+    ///
+    /// A request to stop it is heard here: while data keep coming in small pieces, the session may be given no other step.
     pub(super) fn take_copy_data(&mut self, piece: &[u8]) -> Result<(), SessionError> {
+        if self.running.is_none() {
+            return Ok(());
+        }
+        self.check_interrupts()?;
         if let Some(running) = &mut self.running
             && let Some(execution) = &mut running.portal.execution
         {

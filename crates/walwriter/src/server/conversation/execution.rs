@@ -63,6 +63,8 @@ impl<S: Session> Conversation<S> {
                     backend::copy_in_response(out, format);
                 }
                 running.copy = Copying::In;
+                // The time that its client takes counts.
+                self.start_clock();
             }
             Ok(Step::CopyOut(format)) => {
                 if running.copy == Copying::No {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 
-use super::client::{bare, bind, copy_data, execute, parse, query};
+use super::client::{bare, bind, cancel, copy_data, execute, parse, query};
 use super::*;
 
 #[test]
@@ -71,4 +71,24 @@ fn a_malformed_message_during_a_copy_fails_it_and_the_client_is_told_when_it_may
         client.send(&[started.clone(), malformed, bare(b'S')].concat());
         assert_eq!(client.tags(), "12GE(08P01)ZI");
     }
+}
+
+#[test]
+fn a_copy_that_waits_for_data_can_be_cancelled_and_takes_its_time() {
+    let server = start();
+    let mut client = server.connect();
+    client.send(&query("copy in"));
+    assert_eq!(client.receive().unwrap().0, b'G');
+    cancel(&server, &client);
+    client.send(&[copy_data(b"row\n"), bare(b'c')].concat());
+    assert_eq!(client.tags(), "E(57014)ZI");
+    assert_eq!(server.database.copied.load(SeqCst), 0);
+    let mut client = server.connect_with(&[("options", "-c statement_timeout=30")]);
+    client.send(&query("copy in"));
+    assert_eq!(client.receive().unwrap().0, b'G');
+    eventually(|| {
+        client.send(&copy_data(b"row\n"));
+        !client.hears_nothing()
+    });
+    assert_eq!(client.tags(), "E(57014)ZI");
 }
