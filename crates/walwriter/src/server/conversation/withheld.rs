@@ -117,6 +117,16 @@ impl<S: Session> Conversation<S> {
         self.session.gate().filter(|gate| !self.withheld.is_open(*gate, reached))
     }
 
+    /// Tells the client of a setting: before what is held back, because that may come to nothing.
+    pub(in crate::server) fn announce(&mut self, out: &mut Vec<u8>, name: &str, value: &str) {
+        match &mut self.withheld.held {
+            None => backend::parameter_status(out, name, value),
+            Some((_, from)) => {
+                *from = put_before(out, *from, |out| backend::parameter_status(out, name, value));
+            }
+        }
+    }
+
     /// What the output waited for has come.
     pub(in crate::server) fn gate_opened(&mut self) {
         if let Some((gate, _)) = self.withheld.held.take() {
@@ -156,7 +166,7 @@ impl<S: Session> Conversation<S> {
                     GateReason::Commit => {
                         self.withheld.held = None;
                         self.withheld.pass(gate);
-                        warn_unconfirmed(out, from);
+                        put_before(out, from, |out| backend::notice(out, &unconfirmed_commit()));
                         None
                     }
                     GateReason::Read => {
@@ -172,14 +182,20 @@ impl<S: Session> Conversation<S> {
     }
 }
 
-/// Puts a warning before the reply of a commit that is durable here, but not yet where else it should be.
-fn warn_unconfirmed(out: &mut Vec<u8>, from: usize) {
-    let reply = out.split_off(from.min(out.len()));
+/// What a client is told whose commit is durable here, but not yet where else it should be.
+fn unconfirmed_commit() -> ServerError {
     let code = SqlState::new("01000").unwrap_or(SqlState::SUCCESSFUL_COMPLETION);
     let message = "canceling wait for synchronous replication due to user request";
-    let warning = ServerError::with_severity("WARNING", code, message).detail(
+    ServerError::with_severity("WARNING", code, message).detail(
         "The transaction has already committed locally, but might not have been replicated to the standby.",
-    );
-    backend::notice(out, &warning);
-    out.extend_from_slice(&reply);
+    )
+}
+
+/// Has `append` put messages before those that begin at `from`. Returns where these begin now.
+fn put_before(out: &mut Vec<u8>, from: usize, append: impl FnOnce(&mut Vec<u8>)) -> usize {
+    let behind = out.split_off(from.min(out.len()));
+    append(out);
+    let from = out.len();
+    out.extend_from_slice(&behind);
+    from
 }

@@ -73,3 +73,17 @@ fn who_is_stopped_hears_so_at_once_and_sees_nothing_that_is_not_confirmed() {
     assert_eq!(client.query("read cancel"), "TE(57014)ZI");
     assert_eq!(client.query("read terminate"), "TE(57P01).");
 }
+
+#[test]
+fn an_announcement_is_heard_even_if_the_reply_that_was_held_back_comes_to_nothing() {
+    let server = start_with(ServerOptions { workers: 1, ..options() });
+    server.database.synchronous.store(true, SeqCst);
+    let (mut client, mut other) = (server.connect(), server.connect());
+    client.send(&query("read"));
+    assert!(client.hears_nothing());
+    server.server().announce("in_hot_standby", "off");
+    assert_eq!(other.receive(), Some((b'S', b"in_hot_standby\0off\0".to_vec())));
+    cancel(&server, &client);
+    let tags: Vec<u8> = std::iter::from_fn(|| client.receive()).map(|(tag, _)| tag).take(4).collect();
+    assert_eq!(tags, *b"TSEZ");
+}

@@ -5,7 +5,6 @@ use std::time::Instant;
 use rustix::event::epoll::{self, EventData};
 
 use super::{WATCHED, Worker};
-use crate::protocol::backend;
 use crate::server::connection::{Connection, Phase};
 use crate::server::mailbox::{Mail, Newcomer};
 use crate::session::{Database, Interrupt};
@@ -38,9 +37,9 @@ impl<D: Database> Worker<D> {
     fn announce(&mut self, name: &str, value: &str) {
         for token in self.connections.tokens() {
             if let Some(connection) = self.connections.get_mut(token)
-                && matches!(connection.phase, Phase::Talking { .. })
+                && let Phase::Talking { conversation, .. } = &mut connection.phase
             {
-                backend::parameter_status(&mut connection.output, name, value);
+                conversation.announce(&mut connection.output, name, value);
                 self.replies.push(token);
             }
         }
