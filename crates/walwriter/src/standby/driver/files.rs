@@ -1,0 +1,50 @@
+//! What is in `pg_wal`, or can be fetched into it from the archive.
+
+use wal::Lsn;
+
+use super::{Driver, Next};
+use crate::standby::StandbyError;
+use crate::standby::archive::Archive;
+use crate::standby::extent::extent;
+
+impl Driver {
+    /// Replays what is in `pg_wal` and in the archive, as far as that goes.
+    pub(super) fn files(&mut self) -> Result<Next, StandbyError> {
+        loop {
+            let news = self.shared.inbox.peek();
+            let next = self.heed(news);
+            if next != Next::GoOn {
+                return Ok(next);
+            }
+            let from = self.standby.read_to();
+            let found = extent(&self.dir, &self.cluster, &self.history, from)?;
+            if found.end > from {
+                self.replay(found.end)?;
+                if self.standby.read_to() > from {
+                    continue;
+                }
+            }
+            if !self.fetch(found.wanted)? {
+                return Ok(Next::GoOn);
+            }
+        }
+    }
+
+    /// Fetches from the archive what replay wants next: the segment that begins at `wanted`, or a newer timeline.
+    fn fetch(&mut self, wanted: Lsn) -> Result<bool, StandbyError> {
+        let options = self.options();
+        let Some(command) = &options.restore_command else { return Ok(false) };
+        let archive = Archive {
+            command,
+            data_directory: &options.data_directory,
+            dir: &self.dir,
+            cluster: &self.cluster,
+        };
+        if archive.next_history(self.history.timeline())? {
+            self.follow_newest_timeline()?;
+            return Ok(true);
+        }
+        let segment = self.cluster.segment_size.segment_of(wanted);
+        archive.segment(&self.history, segment, self.durable)
+    }
+}

@@ -1,0 +1,153 @@
+//! The thread that keeps replay going.
+//!
+//! In turns: what files have (`files`), then what the leader sends (`streaming`), then a wait, until a promotion
+//! (`promotion`) or a stop ends it.
+
+mod files;
+mod promotion;
+mod streaming;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use replication::waldir::WalDir;
+use wal::{Lsn, TimelineHistory};
+
+use super::extent::Cluster;
+use super::inbox::News;
+use super::{Shared, StandbyError, StandbyOptions, lock};
+
+/// The first wait after a failure; they double up to `wal_retrieve_retry_interval`.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// The thread's own state.
+pub(super) struct Driver {
+    standby: Arc<engine::Standby>,
+    shared: Arc<Shared>,
+    dir: WalDir,
+    cluster: Cluster,
+    /// The newest timeline that is followed, with its ancestors.
+    history: TimelineHistory,
+    /// The end of what is known to be durable here. Moved by what was received or validated; never ahead of that.
+    durable: Lsn,
+    told_consistent: bool,
+    /// A promotion was asked for.
+    wanted: bool,
+    wait: Duration,
+}
+
+/// What is to be done next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    GoOn,
+    Promote,
+    Stop,
+}
+
+impl Driver {
+    pub(super) fn new(standby: Arc<engine::Standby>, shared: Arc<Shared>, dir: WalDir) -> Self {
+        let log = standby.engine().log();
+        let cluster = Cluster { system_id: log.system_id(), segment_size: log.segment_size() };
+        Self {
+            dir,
+            cluster,
+            history: TimelineHistory::root(),
+            durable: standby.read_to(),
+            told_consistent: false,
+            wanted: false,
+            wait: FIRST_WAIT,
+            standby,
+            shared,
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        let outcome = self.follow();
+        // Nobody is asked for anything any more.
+        *lock(&self.shared.receiver) = None;
+        if let Err(error) = outcome {
+            self.shared.events.failed(&error);
+        }
+        *lock(&self.shared.ended) = true;
+        self.shared.changed.notify_all();
+    }
+
+    fn follow(&mut self) -> Result<(), StandbyError> {
+        self.follow_newest_timeline()?;
+        self.replay(self.standby.read_to())?;
+        loop {
+            let next = match self.files()? {
+                Next::GoOn => self.leader()?,
+                other => other,
+            };
+            let next = match next {
+                Next::GoOn => {
+                    let until = Instant::now() + self.wait;
+                    self.wait = (self.wait * 2).min(self.options().retry_interval.max(FIRST_WAIT));
+                    let news = self.shared.inbox.wait(Some(until));
+                    self.heed(news)
+                }
+                other => other,
+            };
+            match next {
+                Next::GoOn => {}
+                Next::Stop => return Ok(()),
+                Next::Promote => return self.promote(),
+            }
+        }
+    }
+
+    fn options(&self) -> StandbyOptions {
+        lock(&self.shared.options).clone()
+    }
+
+    /// What news ask for.
+    fn heed(&mut self, news: News) -> Next {
+        if news.stop {
+            return Next::Stop;
+        }
+        if news.reconnect {
+            self.wait = FIRST_WAIT;
+        }
+        self.wanted |= news.promote;
+        if self.wanted && self.standby.is_consistent() { Next::Promote } else { Next::GoOn }
+    }
+
+    /// Replays up to `durable`, and tells everybody.
+    fn replay(&mut self, durable: Lsn) -> Result<(), StandbyError> {
+        self.durable = self.durable.max(durable);
+        if durable.is_valid() {
+            self.standby.replay_to(durable)?;
+        }
+        if let Some(status) = &*lock(&self.shared.status) {
+            status.durable(&self.dir.history(self.history.timeline_at(durable))?, durable);
+            status.applied(self.applied());
+        }
+        if !self.told_consistent && self.standby.is_consistent() {
+            self.told_consistent = true;
+            self.shared.events.consistent();
+        }
+        Ok(())
+    }
+
+    fn applied(&self) -> Lsn {
+        self.standby.engine().applied()
+    }
+
+    fn follow_newest_timeline(&mut self) -> Result<(), StandbyError> {
+        match self.standby.follow_newest_timeline() {
+            Ok(newest) => {
+                if newest != self.history.timeline() {
+                    tracing::info!("following timeline {newest}");
+                }
+                self.history = self.dir.history(newest)?;
+            }
+            // Somebody has to decide which of the two histories is to live.
+            Err(error) => {
+                tracing::error!("{}", error.chain());
+                self.history = self.dir.history(self.standby.timeline())?;
+            }
+        }
+        Ok(())
+    }
+}

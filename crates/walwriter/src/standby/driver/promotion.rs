@@ -1,0 +1,34 @@
+//! From follower to leader.
+
+use std::thread;
+
+use engine::checkpoint::Cause;
+
+use super::Driver;
+use crate::process::STANDBY_SIGNAL;
+use crate::standby::{StandbyError, lock, signal_file};
+
+impl Driver {
+    /// Ends following. The receiver is gone.
+    pub(super) fn promote(&mut self) -> Result<(), StandbyError> {
+        tracing::info!("received promote request");
+        // The log publishes its positions itself from now on.
+        *lock(&self.shared.status) = None;
+        let engine = self.standby.promote("no recovery target specified")?;
+        let data_directory = self.options().data_directory;
+        let path = data_directory.join(STANDBY_SIGNAL);
+        signal_file::remove_standby_signal(&data_directory).map_err(|source| StandbyError::File {
+            action: "remove",
+            path,
+            source,
+        })?;
+        self.shared.events.promoted(&engine);
+        // Until there is one, a crash replays everything since the last restartpoint.
+        let checkpoint = thread::Builder::new().name("promotion checkpoint".to_owned()).spawn(move || {
+            if let Err(error) = engine.checkpoint(Cause::Spread) {
+                tracing::warn!("the checkpoint after the promotion failed: {}", error.chain());
+            }
+        });
+        checkpoint.map(drop).map_err(StandbyError::Thread)
+    }
+}

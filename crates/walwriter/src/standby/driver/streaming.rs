@@ -1,0 +1,113 @@
+//! What the leader sends.
+//!
+//! Invariant: when this returns, no receiver writes into `pg_wal` any more.
+
+use std::sync::Arc;
+
+use replication::client::ClientError;
+use replication::error::SqlState;
+use wal::Lsn;
+use walreceiver::receive::ReceiverError;
+use walreceiver::standby::{
+    DurableListener, StandbyEnd, StandbyOptions as ReceiverOptions, StandbyReceiver, StandbyStart,
+};
+
+use super::{Driver, FIRST_WAIT, Next};
+use crate::standby::extent::extent;
+use crate::standby::{StandbyError, lock};
+
+impl Driver {
+    /// Receives from the leader until that ends.
+    pub(super) fn leader(&mut self) -> Result<Next, StandbyError> {
+        let options = self.options();
+        let Some(conninfo) = options.leader.clone() else { return Ok(Next::GoOn) };
+        let Some(start) = self.streaming_start()? else { return Ok(Next::GoOn) };
+        let Some(status) = lock(&self.shared.status).clone() else { return Ok(Next::Stop) };
+        let receiver_options = ReceiverOptions {
+            conninfo,
+            slot: options.slot.clone(),
+            dir: self.dir.path().to_owned(),
+            system_id: self.cluster.system_id,
+            segment_size: self.cluster.segment_size,
+            status_interval: options.status_interval,
+            timeout: options.receiver_timeout,
+        };
+        let listener = Arc::clone(&self.shared.inbox) as Arc<dyn DurableListener>;
+        let inbox = Arc::clone(&self.shared.inbox);
+        let ended = move || inbox.receiver_ended();
+        let receiver = StandbyReceiver::start(receiver_options, start, &status, listener, ended);
+        let receiver = Arc::new(receiver.map_err(StandbyError::Thread)?);
+        *lock(&self.shared.receiver) = Some(Arc::clone(&receiver));
+        let outcome = self.receive(&receiver);
+        *lock(&self.shared.receiver) = None;
+        receiver.stop();
+        let ended = receiver.wait();
+        // What became durable before the end.
+        let left = self.shared.inbox.take_durable();
+        self.replay_received(&receiver, left)?;
+        let next = outcome?;
+        match ended {
+            Ok(StandbyEnd::Stopped) => {}
+            Ok(StandbyEnd::TimelineEnded(_)) => {
+                self.follow_newest_timeline()?;
+                self.wait = FIRST_WAIT;
+            }
+            Err(error) => self.explain(&error),
+        }
+        Ok(next)
+    }
+
+    /// Replays what is received, until there is other news.
+    fn receive(&mut self, receiver: &StandbyReceiver) -> Result<Next, StandbyError> {
+        loop {
+            let news = self.shared.inbox.wait(None);
+            self.replay_received(receiver, news.durable)?;
+            let next = self.heed(news);
+            if next != Next::GoOn || news.receiver_ended || news.reconnect {
+                return Ok(next);
+            }
+        }
+    }
+
+    fn replay_received(
+        &mut self,
+        receiver: &StandbyReceiver,
+        durable: Option<Lsn>,
+    ) -> Result<(), StandbyError> {
+        let Some(durable) = durable.filter(|&durable| durable > self.durable) else { return Ok(()) };
+        self.wait = FIRST_WAIT;
+        self.replay(durable)?;
+        receiver.applied(self.applied());
+        Ok(())
+    }
+
+    /// Where streaming goes on: where replay is, or at the segment that a record goes on in whose beginning is here.
+    fn streaming_start(&self) -> Result<Option<StandbyStart>, StandbyError> {
+        let read_to = self.standby.read_to();
+        let found = extent(&self.dir, &self.cluster, &self.history, read_to)?;
+        let position = read_to.max(found.wanted);
+        let history = self.dir.history(self.history.timeline_at(position))?;
+        Ok(Some(StandbyStart { history, position, applied: self.applied() }))
+    }
+
+    /// Why the leader sends nothing more; and if it has not got what we need, what exactly that is.
+    fn explain(&self, error: &ReceiverError) {
+        let gone = matches!(error, ReceiverError::Client(ClientError::Server(error)) if error.code == SqlState::UNDEFINED_FILE);
+        if !gone {
+            return tracing::error!("could not receive data from WAL stream: {error}");
+        }
+        let size = self.cluster.segment_size;
+        let read_to = self.standby.read_to();
+        let timeline = self.history.timeline_at(read_to);
+        let segment = size.segment_of(read_to).file_name(timeline, size);
+        let archive = match self.options().restore_command {
+            Some(_) => "restore_command does not have it either",
+            None => "no restore_command is set",
+        };
+        tracing::error!(
+            "could not receive data from WAL stream: {error}; this standby needs WAL from {read_to} on, beginning with \
+             segment \"{segment}\", and {archive}: put the segment into pg_wal or make it available to restore_command, \
+             or provision the standby anew"
+        );
+    }
+}
