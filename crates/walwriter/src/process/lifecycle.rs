@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use disk::{DirLock, Disk, OsDisk};
 use replication::server::PasswordFile;
 use tracing::{error, info, warn};
 
+use super::pid_file::SharedPidFile;
 use super::signals::{Asked, Signals};
 use super::{PROMOTE_FILE, PidFile, check_data_directory};
 use crate::config::Config;
@@ -113,8 +114,8 @@ pub fn serve<N: Node>(
     let server =
         Arc::new(Server::start(server_options, listeners, handoff).context("could not start threads")?);
     let port = server.port();
-    let pid_file = Arc::new(Mutex::new(pid_file));
-    tell(&pid_file, |content| {
+    let pid_file = Arc::new(SharedPidFile::new(pid_file));
+    pid_file.tell(|content| {
         content.port = Some(port);
         content.listen_address = first_address;
         let socket = server.unix_socket_directory().map(|path| path.display().to_string());
@@ -125,7 +126,7 @@ pub fn serve<N: Node>(
         let (server, pid_file) = (Arc::downgrade(&server), Arc::downgrade(&pid_file));
         Arc::new(move || {
             if let (Some(server), Some(pid_file)) = (server.upgrade(), pid_file.upgrade()) {
-                tell(&pid_file, |content| content.status = "ready".to_owned());
+                pid_file.tell(|content| content.status = "ready".to_owned());
                 server.announce("in_hot_standby", "off");
             }
         })
@@ -142,18 +143,20 @@ pub fn serve<N: Node>(
         let Some(node) = open_node(&mut signals, opening, open).await? else { return Ok(None) };
         server.open(node.clone());
         let role = if node.in_recovery() { "standby" } else { "ready" };
-        tell(&pid_file, |content| content.status = role.to_owned());
+        pid_file.tell(|content| content.status = role.to_owned());
         info!(port, role, "ready to accept connections");
         anyhow::Ok(run(&mut signals, &node, options, &config).await.then_some(node))
     });
     let Ok(Some(node)) = ended else {
         server.abandon();
+        pid_file.take_away();
         return ended.map(|_| Stopped::AtOnce);
     };
-    tell(&pid_file, |content| content.status = "stopping".to_owned());
+    pid_file.tell(|content| content.status = "stopping".to_owned());
     server.stop();
     node.shutdown().context("could not shut down")?;
     info!("the server is shut down");
+    pid_file.take_away();
     drop(lock);
     Ok(Stopped::Cleanly)
 }
@@ -239,14 +242,6 @@ fn promote<N: Node>(node: &Arc<N>, directory: &Path) {
     }
 }
 
-fn tell(pid_file: &Mutex<PidFile>, change: impl FnOnce(&mut super::PidFileContent)) {
-    let mut file = pid_file.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Err(error) = file.update(change) {
-        warn!("could not write postmaster.pid: {error}");
-    }
-}
-
-/// The least level that is logged. PostgreSQL's notices and log messages are information here, and nothing is worse than an error.
 fn log_level(config: &Config) -> &'static str {
     match config.text("log_min_messages").as_str() {
         "debug" => "debug",

@@ -4,6 +4,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The file's name.
@@ -105,6 +106,30 @@ impl Drop for PidFile {
     }
 }
 
+/// The file of a server that runs, for all of its threads that have something to tell in it.
+#[derive(Debug)]
+pub(super) struct SharedPidFile(Mutex<Option<PidFile>>);
+
+impl SharedPidFile {
+    pub(super) fn new(file: PidFile) -> Self {
+        Self(Mutex::new(Some(file)))
+    }
+
+    /// Changes what the file says, as long as it is there.
+    pub(super) fn tell(&self, change: impl FnOnce(&mut PidFileContent)) {
+        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Err(error)) = file.as_mut().map(|file| file.update(change)) {
+            tracing::warn!("could not write postmaster.pid: {error}");
+        }
+    }
+
+    /// Removes the file for good, whoever may still be about to tell something. To be called with the directory's lock
+    /// held: afterwards it could be another server's.
+    pub(super) fn take_away(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
 /// Whether there is such a process.
 pub fn is_alive(pid: u32) -> bool {
     let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
@@ -135,6 +160,17 @@ mod tests {
         assert_eq!((read.port, read.status.as_str()), (Some(5433), "ready"));
         assert!(is_alive(read.pid) && !is_alive(0) && !is_alive(u32::MAX));
         drop(file);
+        assert_eq!(PidFile::read(directory.path()).unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_told_when_the_file_was_taken_away_does_not_bring_it_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = SharedPidFile::new(PidFile::create(directory.path()).unwrap());
+        file.tell(|content| content.status = "ready".to_owned());
+        assert_eq!(PidFile::read(directory.path()).unwrap().unwrap().status, "ready");
+        file.take_away();
+        file.tell(|content| content.status = "ready".to_owned());
         assert_eq!(PidFile::read(directory.path()).unwrap(), None);
     }
 }
