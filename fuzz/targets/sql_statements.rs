@@ -7,13 +7,12 @@ use std::thread;
 use libfuzzer_sys::fuzz_target;
 use sql::catalog::{CatalogView, SystemRelation, TableDef};
 use sql::expr::NoServer;
+use sql::nesting::STACK;
 use sql::parse::{Normalized, normalize};
 use sql::plan::{Source, plan};
 use sql::types::text;
 use sql::{EvalContext, ParsedStatement, Plan, PlanNode, SqlError, Type, Value, parse};
 
-/// The stack of a thread of the server.
-const STACK: usize = 2 << 20;
 /// A letter that is a token, a node of the syntax tree and an expression of the plan.
 const PER_BYTE: usize = 4096;
 

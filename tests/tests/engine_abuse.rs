@@ -127,6 +127,38 @@ fn what_is_large_and_allowed_works() {
 }
 
 #[test]
+fn statements_nest_as_deep_as_the_limit_and_the_server_survives_deeper_ones() {
+    let server = server("nesting", &[]);
+    let mut wire = Wire::connect(server.port());
+    let nested = |open: &str, inner: &str, close: &str, levels: usize| {
+        format!("select {}{inner}{} from t where id = 7", open.repeat(levels), close.repeat(levels))
+    };
+    assert_eq!(wire.value(&nested("(1 + ", "id", ")", 500)), "507");
+    assert_eq!(wire.value(&nested("not ", "id = 7", "", 1000)), "t");
+    assert_eq!(wire.value(&nested("case id when 7 then ", "id", " end", 500)), "7");
+    assert_eq!(wire.value(&nested("abs(", "id", ")", 500)), "7");
+    assert_eq!(wire.value(&nested("", "id", " + 1", 14_000)), "14007");
+    let conditions = " or value = 1".repeat(4_000);
+    assert_eq!(wire.value(&format!("select count(*) from t where id = 7{conditions}")), "1");
+    // Kept as a default, it is read and evaluated again by whoever inserts.
+    let default = format!("{}7{}", "(1 + ".repeat(499), ")".repeat(499));
+    wire.value(&format!("create table deep (id int primary key, value int default {default})"));
+    wire.value("insert into deep (id) values (1)");
+    assert_eq!(Wire::connect(server.port()).value("insert into deep (id) values (2) returning value"), "506");
+    for (open, close) in [
+        ("(", ")"),
+        ("not ", ""),
+        ("case id when 7 then ", " end"),
+        ("abs(", ")"),
+        ("", "::int"),
+        ("", " or true"),
+    ] {
+        assert_eq!(wire.code(&nested(open, "id", close, 20_000)), "54001", "{open}{close}");
+    }
+    assert_eq!(wire.value("select count(*) from t"), "1000");
+}
+
+#[test]
 fn slow_readers_and_senders_take_little_memory_and_nobodys_time() {
     let mut server = server("slow", &[("version_memory", "1MB"), ("max_connections", "700")]);
     let mut witness = Wire::connect(server.port());

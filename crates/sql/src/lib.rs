@@ -14,6 +14,7 @@ pub mod catalog;
 pub mod copy;
 pub mod expr;
 pub mod key;
+pub mod nesting;
 pub mod parse;
 pub mod plan;
 pub mod row;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use super::{CompareOp, EvalContext, Expr, LikeExpr, arithmetic, cast, like};
+use super::{BetweenExpr, CompareOp, EvalContext, Expr, LikeExpr, SwitchExpr, arithmetic, cast, like};
 use crate::error::SqlError;
 use crate::types::Value;
 
@@ -73,6 +73,7 @@ impl Expr {
             },
             Self::Concat(a, b) => concat(a.eval(context)?, b.eval(context)?),
             Self::InList(a, list, negated) => in_list(a, list, *negated, context),
+            Self::Between(expr) => eval_between(expr, context),
             Self::Like(expr) => eval_like(expr, context),
             Self::Case(arms, rest) => {
                 for (when, then) in arms {
@@ -82,6 +83,7 @@ impl Expr {
                 }
                 rest.as_ref().map_or(Ok(Value::Null), |e| e.eval(context))
             }
+            Self::Switch(expr) => eval_switch(expr, context),
             Self::Coalesce(list) => {
                 for expr in list {
                     let value = expr.eval(context)?;
@@ -207,6 +209,32 @@ fn in_list<'a>(
         }
     }
     Ok(if unknown { Value::Null } else { Value::Bool(negated) })
+}
+
+/// `subject >= low AND subject <= high`, where NULL decides nothing but false decides all.
+fn eval_between<'a>(expr: &'a BetweenExpr, context: &EvalContext<'a>) -> Result<Value<'a>, SqlError> {
+    let subject = expr.subject.eval(context)?;
+    let mut unknown = false;
+    for (op, bound) in [(CompareOp::GreaterOrEqual, &expr.low), (CompareOp::LessOrEqual, &expr.high)] {
+        let bound = bound.eval(context)?;
+        if subject.is_null() || bound.is_null() {
+            unknown = true;
+        } else if !op.accepts(compare(&subject, &bound)?) {
+            return Ok(Value::Bool(expr.negated));
+        }
+    }
+    Ok(if unknown { Value::Null } else { Value::Bool(!expr.negated) })
+}
+
+fn eval_switch<'a>(expr: &'a SwitchExpr, context: &EvalContext<'a>) -> Result<Value<'a>, SqlError> {
+    let operand = expr.operand.eval(context)?;
+    for (when, then) in &expr.arms {
+        let when = when.eval(context)?;
+        if !operand.is_null() && !when.is_null() && compare(&operand, &when)?.is_eq() {
+            return then.eval(context);
+        }
+    }
+    expr.rest.as_ref().map_or(Ok(Value::Null), |rest| rest.eval(context))
 }
 
 fn eval_like<'a>(expr: &'a LikeExpr, context: &EvalContext<'a>) -> Result<Value<'a>, SqlError> {

@@ -58,10 +58,14 @@ pub enum Expr {
     IsBool(Box<Expr>, bool, bool),
     /// `[NOT] IN (list)`; true = NOT
     InList(Box<Expr>, Vec<Expr>, bool),
+    /// `[NOT] BETWEEN`, of something that takes work to evaluate
+    Between(Box<BetweenExpr>),
     /// `[NOT] LIKE`
     Like(Box<LikeExpr>),
     /// `CASE`: conditions with results, the rest
     Case(Vec<(Expr, Expr)>, Option<Box<Expr>>),
+    /// `CASE` with an operand
+    Switch(Box<SwitchExpr>),
     /// The first that is not NULL
     Coalesce(Vec<Expr>),
     /// NULL if both are equal, else the first
@@ -89,6 +93,30 @@ pub struct LikeExpr {
     pub ignore_case: bool,
     /// `NOT`
     pub negated: bool,
+}
+
+/// `subject [NOT] BETWEEN low AND high`, all of one type. The subject is evaluated once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BetweenExpr {
+    /// What is compared
+    pub subject: Expr,
+    /// The least
+    pub low: Expr,
+    /// The greatest
+    pub high: Expr,
+    /// `NOT`
+    pub negated: bool,
+}
+
+/// `CASE operand WHEN ...`. The operand is evaluated once, and has the type of everything it is compared with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SwitchExpr {
+    /// What is compared
+    pub operand: Expr,
+    /// What it is compared with, and the results
+    pub arms: Vec<(Expr, Expr)>,
+    /// `ELSE`
+    pub rest: Option<Expr>,
 }
 
 /// A conversion.
@@ -165,31 +193,44 @@ impl CompareOp {
 impl Expr {
     /// Visits this expression and all below it, until `visit` says false.
     pub fn all(&self, visit: &mut impl FnMut(&Expr) -> bool) -> bool {
-        if !visit(self) {
-            return false;
-        }
+        visit(self) && self.all_operands(&mut |operand| operand.all(visit))
+    }
+
+    /// Visits what this expression is directly made of, until `visit` says false.
+    pub(crate) fn all_operands(&self, visit: &mut dyn FnMut(&Expr) -> bool) -> bool {
         match self {
             Self::Const(_) | Self::Param(_) | Self::Column(_) | Self::Excluded(_) => true,
-            Self::Negate(a) | Self::Not(a) | Self::IsNull(a, _) | Self::IsBool(a, ..) => a.all(visit),
+            Self::Negate(a) | Self::Not(a) | Self::IsNull(a, _) | Self::IsBool(a, ..) => visit(a),
             Self::Arithmetic(_, a, b)
             | Self::Compare(_, a, b)
             | Self::Concat(a, b)
             | Self::NullIf(a, b)
-            | Self::Distinct(a, b, _) => a.all(visit) && b.all(visit),
+            | Self::Distinct(a, b, _) => visit(a) && visit(b),
             Self::And(list)
             | Self::Or(list)
             | Self::Coalesce(list)
             | Self::Extreme(list, _)
             | Self::Call(_, list)
-            | Self::System(_, list) => list.iter().all(|e| e.all(visit)),
-            Self::InList(a, list, _) => a.all(visit) && list.iter().all(|e| e.all(visit)),
-            Self::Like(like) => like.subject.all(visit) && like.pattern.all(visit),
+            | Self::System(_, list) => list.iter().all(visit),
+            Self::InList(a, list, _) => visit(a) && list.iter().all(visit),
+            Self::Between(between) => visit(&between.subject) && visit(&between.low) && visit(&between.high),
+            Self::Like(like) => visit(&like.subject) && visit(&like.pattern),
             Self::Case(arms, rest) => {
-                arms.iter().all(|(when, then)| when.all(visit) && then.all(visit))
-                    && rest.as_ref().is_none_or(|e| e.all(visit))
+                arms.iter().all(|(when, then)| visit(when) && visit(then))
+                    && rest.as_ref().is_none_or(|e| visit(e))
             }
-            Self::Cast(cast) => cast.arg.all(visit),
+            Self::Switch(switch) => {
+                visit(&switch.operand)
+                    && switch.arms.iter().all(|(when, then)| visit(when) && visit(then))
+                    && switch.rest.as_ref().is_none_or(visit)
+            }
+            Self::Cast(cast) => visit(&cast.arg),
         }
+    }
+
+    /// Whether it is a constant, a parameter or a column.
+    pub(crate) fn is_leaf(&self) -> bool {
+        matches!(self, Self::Const(_) | Self::Param(_) | Self::Column(_) | Self::Excluded(_))
     }
 
     /// Whether it has the same value for every row of one statement.
@@ -198,13 +239,6 @@ impl Expr {
             Self::Column(_) | Self::Excluded(_) => false,
             Self::System(function, _) => function.is_stable(),
             _ => true,
-        })
-    }
-
-    /// Whether it is a constant in disguise: no row, no parameter, no server.
-    pub fn is_constant(&self) -> bool {
-        self.all(&mut |e| {
-            !matches!(e, Self::Column(_) | Self::Excluded(_) | Self::Param(_) | Self::System(..))
         })
     }
 }
@@ -248,6 +282,11 @@ impl Expr {
                     e.rewrite(change)?;
                 }
             }
+            Self::Between(between) => {
+                between.subject.rewrite(change)?;
+                between.low.rewrite(change)?;
+                between.high.rewrite(change)?;
+            }
             Self::Like(like) => {
                 like.subject.rewrite(change)?;
                 like.pattern.rewrite(change)?;
@@ -258,6 +297,16 @@ impl Expr {
                     then.rewrite(change)?;
                 }
                 if let Some(rest) = rest {
+                    rest.rewrite(change)?;
+                }
+            }
+            Self::Switch(switch) => {
+                switch.operand.rewrite(change)?;
+                for (when, then) in &mut switch.arms {
+                    when.rewrite(change)?;
+                    then.rewrite(change)?;
+                }
+                if let Some(rest) = &mut switch.rest {
                     rest.rewrite(change)?;
                 }
             }

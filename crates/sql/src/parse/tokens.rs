@@ -6,14 +6,8 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
 use super::Name;
 use super::source::Source;
-use crate::error::{SqlError, sqlstate};
-
-/// Operators that an expression may chain or nest: bounds its depth, and so the stack that it takes to bind and evaluate.
-const MAX_OPERATORS: usize = 250;
-/// Conditions that may be chained with AND and OR, which nest in the parser alone.
-const MAX_CONDITIONS: usize = 1000;
-/// Depth of parentheses and other nesting: without optimisation the parser takes 50 kB of stack for each level.
-const MAX_NESTING: usize = 20;
+use crate::error::SqlError;
+use crate::nesting::{self, MAX_RECURSION};
 
 /// Reads one statement's tokens.
 #[derive(Debug)]
@@ -205,62 +199,32 @@ impl<'a> Tokens<'a> {
     /// Gives the tokens from the next one to the end to the SQL parser.
     pub(super) fn parse_sql<T>(
         &mut self,
-        read: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
+        read: impl Fn(&mut Parser<'_>) -> Result<T, ParserError>,
     ) -> Result<T, SqlError> {
-        self.check_depth()?;
-        let dialect = PostgreSqlDialect {};
         let rest = self.tokens.get(self.at..).unwrap_or_default();
-        let mut parser =
-            Parser::new(&dialect).with_recursion_limit(MAX_NESTING).with_tokens_with_locations(rest.to_vec());
-        let value = read(&mut parser).map_err(|error| self.explain(&error))?;
-        let next = parser.peek_token();
-        if next.token != Token::EOF {
-            return Err(self.error_at(self.index_of(next.span.start)));
+        nesting::check(rest)?;
+        let read_all = |limit| {
+            let dialect = PostgreSqlDialect {};
+            let mut parser =
+                Parser::new(&dialect).with_recursion_limit(limit).with_tokens_with_locations(rest.to_vec());
+            let value = read(&mut parser).map_err(|error| self.explain(&error))?;
+            let next = parser.peek_token();
+            if next.token != Token::EOF {
+                return Err(self.error_at(self.index_of(next.span.start)));
+            }
+            Ok(value)
+        };
+        let value = read_all(MAX_RECURSION);
+        if let Err(error) = &value
+            && rest.len() > MAX_RECURSION
+            // The parser may try another reading when it reaches its limit, and report what is wrong with that. An error
+            // that moves with the limit is no error of the statement.
+            && read_all(MAX_RECURSION / 2).err().as_ref() != Some(error)
+        {
+            return Err(nesting::too_deep());
         }
         self.at = self.tokens.len();
-        Ok(value)
-    }
-
-    /// Refuses what would nest deeper than the stack should hold: chains of operators nest as parentheses do.
-    fn check_depth(&self) -> Result<(), SqlError> {
-        let too_deep = || {
-            SqlError::new(sqlstate::STATEMENT_TOO_COMPLEX, "stack depth limit exceeded")
-                .with_detail("The statement is nested too deeply.")
-        };
-        let mut outer: Vec<(usize, usize)> = Vec::new();
-        let (mut total, mut here, mut conditions) = (0usize, 0usize, 0usize);
-        for token in self.tokens.get(self.at..).unwrap_or_default() {
-            match &token.token {
-                Token::LParen => {
-                    outer.push((here, conditions));
-                    (here, conditions) = (0, 0);
-                }
-                Token::RParen => {
-                    total -= here;
-                    (here, conditions) = outer.pop().unwrap_or((0, 0));
-                }
-                Token::Comma => {
-                    total -= here;
-                    (here, conditions) = (0, 0);
-                }
-                Token::Word(word) if ["and", "or"].iter().any(|k| word.value.eq_ignore_ascii_case(k)) => {
-                    total -= here;
-                    here = 0;
-                    conditions += 1;
-                }
-                Token::Word(word) if !is_operator_word(&word.value) => {}
-                Token::Number(..) | Token::SingleQuotedString(_) | Token::Placeholder(_) => {}
-                Token::Period | Token::RBracket | Token::RBrace => {}
-                _ => {
-                    here += 1;
-                    total += 1;
-                }
-            }
-            if total > MAX_OPERATORS || conditions > MAX_CONDITIONS || outer.len() > MAX_NESTING {
-                return Err(too_deep());
-            }
-        }
-        Ok(())
+        value
     }
 
     fn index_of(&self, location: Location) -> usize {
@@ -271,7 +235,7 @@ impl<'a> Tokens<'a> {
     fn explain(&self, error: &ParserError) -> SqlError {
         let message = match error {
             ParserError::RecursionLimitExceeded => {
-                return SqlError::new(sqlstate::STATEMENT_TOO_COMPLEX, "stack depth limit exceeded");
+                return nesting::too_deep();
             }
             ParserError::TokenizerError(message) | ParserError::ParserError(message) => message,
         };
@@ -281,37 +245,6 @@ impl<'a> Tokens<'a> {
             None => SqlError::syntax(format!("syntax error: {message}")),
         }
     }
-}
-
-fn is_operator_word(word: &str) -> bool {
-    [
-        "not",
-        "is",
-        "in",
-        "like",
-        "ilike",
-        "between",
-        "case",
-        "when",
-        "at",
-        "collate",
-        "union",
-        "except",
-        "intersect",
-        "join",
-        "select",
-        "array",
-        "interval",
-        "cast",
-        "any",
-        "all",
-        "similar",
-        "escape",
-        "with",
-        "over",
-    ]
-    .iter()
-    .any(|k| word.eq_ignore_ascii_case(k))
 }
 
 /// Reads ` at Line: 1, Column: 8` at the end of a message.

@@ -88,6 +88,8 @@ impl<D: Database> Server<D> {
             let mailbox = Mailbox::new()?;
             let worker = Worker::new(shared.clone(), mailbox.clone())?;
             let thread = std::thread::Builder::new().name(format!("worker-{number}"));
+            // What clients send may nest as deep as its limits allow.
+            let thread = thread.stack_size(sql::nesting::STACK);
             workers.push(thread.spawn(move || worker.run())?);
             mailboxes.push(mailbox);
         }

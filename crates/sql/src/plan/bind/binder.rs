@@ -61,6 +61,41 @@ impl<'a> Binder<'a> {
         self.statement?.position(place.span())
     }
 
+    /// An error that has no place yet is at this expression. Looks for the place only then: expressions within
+    /// expressions would look for it at every level.
+    pub(super) fn located(&self, error: SqlError, ast: &Ast) -> SqlError {
+        if error.position().is_some() { error } else { error.at(self.start(ast)) }
+    }
+
+    /// Where an expression begins: where the first operand of its chain does.
+    pub(super) fn start(&self, ast: &Ast) -> Option<u32> {
+        let mut first = ast;
+        loop {
+            first = match first {
+                Ast::BinaryOp { left: inner, .. }
+                | Ast::IsDistinctFrom(inner, _)
+                | Ast::IsNotDistinctFrom(inner, _)
+                | Ast::IsNull(inner)
+                | Ast::IsNotNull(inner)
+                | Ast::IsTrue(inner)
+                | Ast::IsNotTrue(inner)
+                | Ast::IsFalse(inner)
+                | Ast::IsNotFalse(inner)
+                | Ast::Between { expr: inner, .. }
+                | Ast::InList { expr: inner, .. }
+                | Ast::Like { expr: inner, .. }
+                | Ast::ILike { expr: inner, .. }
+                | Ast::SimilarTo { expr: inner, .. }
+                | Ast::RLike { expr: inner, .. }
+                | Ast::AtTimeZone { timestamp: inner, .. }
+                | Ast::Collate { expr: inner, .. }
+                | Ast::CompoundFieldAccess { root: inner, .. }
+                | Ast::Cast { kind: ast::CastKind::DoubleColon, expr: inner, .. } => inner,
+                other => return self.position(other),
+            };
+        }
+    }
+
     pub(super) fn place(&self, ident: &Ident) -> Option<u32> {
         self.statement?.position(ident.span)
     }
@@ -80,9 +115,9 @@ impl<'a> Binder<'a> {
             Ast::CompoundIdentifier(parts) => match parts.as_slice() {
                 [relation, column] => self.column(Some(relation), column),
                 [_schema, relation, column] => self.column(Some(relation), column),
-                _ => Err(SqlError::unsupported("a name of so many parts").at(self.position(ast))),
+                _ => Err(SqlError::unsupported("a name of so many parts").at(self.start(ast))),
             },
-            Ast::Value(value) => self.value(&value.value).map_err(|e| e.at(self.position(ast))),
+            Ast::Value(value) => self.value(&value.value).map_err(|e| self.located(e, ast)),
             Ast::BinaryOp { left, op, right } => self.binary(ast, left, op, right),
             Ast::UnaryOp { op, expr } => self.unary(ast, *op, expr),
             Ast::Nested(inner) => self.bind(inner),
@@ -93,14 +128,14 @@ impl<'a> Binder<'a> {
                 format: None,
             } => {
                 let to = data_type::resolve(data_type)?;
-                self.explicit_cast(expr, to).map_err(|e| e.at(self.position(ast)))
+                self.explicit_cast(expr, to).map_err(|e| self.located(e, ast))
             }
             Ast::TypedString(typed) => {
                 let to = data_type::resolve(&typed.data_type)?;
                 let bound = self.value(&typed.value.value)?;
-                self.cast_bound(bound, to).map_err(|e| e.at(self.position(ast)))
+                self.cast_bound(bound, to).map_err(|e| self.located(e, ast))
             }
-            Ast::Function(function) => functions::bind(self, function).map_err(|e| e.at(self.position(ast))),
+            Ast::Function(function) => functions::bind(self, function).map_err(|e| self.located(e, ast)),
             _ => self.bind_predicate(ast),
         }
     }
@@ -204,7 +239,7 @@ impl<'a> Binder<'a> {
         b: &Ast,
     ) -> Result<(Expr, Expr), SqlError> {
         let (a, b) = (self.bind(a)?, self.bind(b)?);
-        self.comparable(op, a, b).map_err(|e| e.at(self.position(whole)))
+        self.comparable(op, a, b).map_err(|e| self.located(e, whole))
     }
 
     pub(super) fn comparable(&mut self, op: &str, a: Bound, b: Bound) -> Result<(Expr, Expr), SqlError> {
@@ -269,7 +304,7 @@ impl<'a> Binder<'a> {
         let mut list = Vec::with_capacity(parts.len());
         for part in parts.into_iter().rev() {
             let bound = self.bind(part)?;
-            match (self.boolean(bound, clause).map_err(|e| e.at(self.position(part)))?, op) {
+            match (self.boolean(bound, clause).map_err(|e| self.located(e, part))?, op) {
                 (Expr::And(inner), BinaryOperator::And) | (Expr::Or(inner), BinaryOperator::Or) => {
                     list.extend(inner)
                 }
@@ -298,7 +333,7 @@ impl<'a> Binder<'a> {
             BinaryOperator::StringConcat => self.concat(a, b),
             other => Err(SqlError::unsupported(format!("operator {} {other} {}", left.name(), right.name()))),
         };
-        result.map_err(|e| e.at(self.position(whole)))
+        result.map_err(|e| self.located(e, whole))
     }
 
     pub(super) fn arithmetic_bound(
@@ -372,7 +407,7 @@ impl<'a> Binder<'a> {
             }
             (UnaryOperator::Not, _) => {
                 let bound = self.bind(expr)?;
-                let arg = self.boolean(bound, "NOT").map_err(|e| e.at(self.position(expr)))?;
+                let arg = self.boolean(bound, "NOT").map_err(|e| self.located(e, expr))?;
                 return Ok(Bound::new(Expr::Not(Box::new(arg)), Type::Bool));
             }
             _ => {}
@@ -381,12 +416,12 @@ impl<'a> Binder<'a> {
         let ty = if bound.ty == Type::Unknown { Type::Float8 } else { bound.ty };
         let known = ty.is_number() || (ty == Type::Interval && op == UnaryOperator::Minus);
         if !matches!(op, UnaryOperator::Minus | UnaryOperator::Plus) {
-            return Err(SqlError::unsupported(format!("operator {op}")).at(self.position(whole)));
+            return Err(SqlError::unsupported(format!("operator {op}")).at(self.start(whole)));
         }
         let bound = if known { self.try_coerce(bound, ty, Context::Implicit)? } else { None };
         let Some(bound) = bound else {
             let message = format!("operator does not exist: {op} {}", ty.name());
-            return Err(SqlError::new(sqlstate::UNDEFINED_FUNCTION, message).at(self.position(whole)));
+            return Err(SqlError::new(sqlstate::UNDEFINED_FUNCTION, message).at(self.start(whole)));
         };
         if op == UnaryOperator::Plus {
             return Ok(bound);

@@ -90,11 +90,11 @@ pub(super) fn common(a: Type, b: Type) -> Option<Type> {
 /// The longest value that a plan keeps in place of what makes it, unless that is as long itself.
 const MAX_FOLDED: usize = 4096;
 
-/// Evaluates what needs neither row, parameter nor server; what fails is left to fail when it is executed.
+/// Evaluates what needs neither row, parameter nor server; what fails is left to fail when it is executed. Its operands
+/// were folded before, so it looks no deeper than at them.
 pub(super) fn fold(expr: Expr) -> Expr {
-    if matches!(expr, Expr::Const(_) | Expr::Column(_) | Expr::Param(_) | Expr::Excluded(_))
-        || !expr.is_constant()
-    {
+    let needs_others = expr.is_leaf() || matches!(expr, Expr::System(..));
+    if needs_others || !expr.all_operands(&mut |operand| matches!(operand, Expr::Const(_))) {
         return expr;
     }
     let value = expr.eval(&EvalContext::new(&[], &NoServer)).map(Value::into_owned);

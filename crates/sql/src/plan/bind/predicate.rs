@@ -6,7 +6,7 @@ use super::binder::{Binder, Bound, no_operator};
 use super::coerce::{Context, common, fold};
 use super::functions;
 use crate::error::{SqlError, sqlstate};
-use crate::expr::{CompareOp, Expr, LikeExpr};
+use crate::expr::{BetweenExpr, CompareOp, Expr, LikeExpr, SwitchExpr};
 use crate::types::{Type, Value};
 
 impl Binder<'_> {
@@ -35,14 +35,7 @@ impl Binder<'_> {
                 let negated = matches!(ast, Ast::IsNotDistinctFrom(..));
                 condition(Expr::Distinct(Box::new(a), Box::new(b), negated))
             }
-            Ast::Between { expr, negated, low, high } => {
-                let (value, lower) = self.operands(ast, ">=", expr, low)?;
-                let (value2, upper) = self.operands(ast, "<=", expr, high)?;
-                let above = Expr::Compare(CompareOp::GreaterOrEqual, Box::new(value), Box::new(lower));
-                let below = Expr::Compare(CompareOp::LessOrEqual, Box::new(value2), Box::new(upper));
-                let within = fold(Expr::And(vec![above, below]));
-                condition(if *negated { Expr::Not(Box::new(within)) } else { within })
-            }
+            Ast::Between { expr, negated, low, high } => self.between(ast, expr, low, high, *negated),
             Ast::InList { expr, list, negated } => self.in_list(ast, expr, list, *negated),
             Ast::Like { negated, any: false, expr, pattern, escape_char } => {
                 self.like(expr, pattern, escape_char.as_deref(), *negated, false)
@@ -54,7 +47,7 @@ impl Binder<'_> {
                 self.case(operand.as_deref(), conditions, else_result.as_deref())
             }
             Ast::Interval(interval) => self.interval(interval),
-            _ => functions::bind_special(self, ast).map_err(|e| e.at(self.position(ast))),
+            _ => functions::bind_special(self, ast).map_err(|e| self.located(e, ast)),
         }
     }
 
@@ -65,27 +58,70 @@ impl Binder<'_> {
         Ok(Bound::new(Expr::IsBool(Box::new(arg), wanted, negated), Type::Bool))
     }
 
-    fn in_list(&mut self, whole: &Ast, expr: &Ast, list: &[Ast], negated: bool) -> Result<Bound, SqlError> {
-        let mut all = vec![self.bind(expr)?];
-        for item in list {
-            all.push(self.bind(item)?);
+    fn between(
+        &mut self,
+        whole: &Ast,
+        expr: &Ast,
+        low: &Ast,
+        high: &Ast,
+        negated: bool,
+    ) -> Result<Bound, SqlError> {
+        let subject = self.bind(expr)?;
+        let (low, high) = (self.bind(low)?, self.bind(high)?);
+        // What costs nothing to evaluate twice is two comparisons, from which an access path can be made.
+        let cast_of_leaf = |expr: &Expr| matches!(expr, Expr::Cast(cast) if cast.arg.is_leaf());
+        if subject.expr.is_leaf() || cast_of_leaf(&subject.expr) {
+            let (value, lower) =
+                self.comparable(">=", subject.clone(), low).map_err(|e| self.located(e, whole))?;
+            let mut again = subject;
+            if let (Expr::Param(index), Type::Unknown) = (&again.expr, again.ty) {
+                again.ty = self.params.get(usize::from(*index)).copied().unwrap_or(Type::Unknown);
+            }
+            let (again, upper) = self.comparable("<=", again, high).map_err(|e| self.located(e, whole))?;
+            let above = Expr::Compare(CompareOp::GreaterOrEqual, Box::new(value), Box::new(lower));
+            let below = Expr::Compare(CompareOp::LessOrEqual, Box::new(again), Box::new(upper));
+            let within = fold(Expr::And(vec![fold(above), fold(below)]));
+            let expr = if negated { Expr::Not(Box::new(within)) } else { within };
+            return Ok(Bound::new(expr, Type::Bool));
         }
-        let types: Vec<Type> = all.iter().map(|b| b.ty).collect();
+        let [subject, low, high] = self
+            .comparable_list(">=", vec![subject, low, high])
+            .map_err(|e| self.located(e, whole))?
+            .try_into()
+            .map_err(|_| SqlError::internal("BETWEEN without its three operands"))?;
+        let between = BetweenExpr { subject, low, high, negated };
+        Ok(Bound::new(Expr::Between(Box::new(between)), Type::Bool))
+    }
+
+    /// Operands that are all compared with the first, brought to one type.
+    fn comparable_list(&mut self, op: &str, all: Vec<Bound>) -> Result<Vec<Expr>, SqlError> {
+        let first = all.first().map_or(Type::Unknown, |bound| bound.ty);
         let mut ty = Type::Unknown;
-        for other in &types {
-            ty = common(ty, *other)
-                .ok_or_else(|| no_operator("=", types[0], *other).at(self.position(whole)))?;
+        for other in &all {
+            ty = common(ty, other.ty).ok_or_else(|| no_operator(op, first, other.ty))?;
         }
         if ty == Type::Jsonb {
             return Err(SqlError::unsupported("comparison of jsonb values"));
+        }
+        if ty == Type::Void {
+            return Err(no_operator(op, first, first));
         }
         ty = if ty == Type::Unknown { Type::Text } else { ty };
         let mut exprs = Vec::with_capacity(all.len());
         for bound in all {
             let from = bound.ty;
             let bound = self.try_coerce(bound, ty, Context::Implicit)?;
-            exprs.push(bound.ok_or_else(|| no_operator("=", ty, from).at(self.position(whole)))?.expr);
+            exprs.push(bound.ok_or_else(|| no_operator(op, ty, from))?.expr);
         }
+        Ok(exprs)
+    }
+
+    fn in_list(&mut self, whole: &Ast, expr: &Ast, list: &[Ast], negated: bool) -> Result<Bound, SqlError> {
+        let mut all = vec![self.bind(expr)?];
+        for item in list {
+            all.push(self.bind(item)?);
+        }
+        let mut exprs = self.comparable_list("=", all).map_err(|e| self.located(e, whole))?;
         let value = exprs.remove(0);
         Ok(Bound::new(Expr::InList(Box::new(value), exprs, negated), Type::Bool))
     }
@@ -102,7 +138,7 @@ impl Binder<'_> {
         let no_operator = no_operator(if ignore_case { "~~*" } else { "~~" }, a.ty, b.ty);
         let a = self.try_coerce(a, Type::Text, Context::Implicit)?;
         let b = self.try_coerce(b, Type::Text, Context::Implicit)?;
-        let (Some(a), Some(b)) = (a, b) else { return Err(no_operator.at(self.position(expr))) };
+        let (Some(a), Some(b)) = (a, b) else { return Err(no_operator.at(self.start(expr))) };
         let escape = match escape {
             None => Some('\\'),
             Some(Ast::Value(v)) => match &v.value {
@@ -130,16 +166,16 @@ impl Binder<'_> {
         conditions: &[ast::CaseWhen],
         rest: Option<&Ast>,
     ) -> Result<Bound, SqlError> {
-        let (mut whens, mut results) = (Vec::new(), Vec::new());
+        let mut results = Vec::new();
+        let mut whens = match operand {
+            Some(operand) => vec![self.bind(operand)?],
+            None => Vec::new(),
+        };
         for arm in conditions {
             let condition = self.bind(&arm.condition)?;
             whens.push(match operand {
-                Some(operand) => {
-                    let operand = self.bind(operand)?;
-                    let (a, b) = self.comparable("=", operand, condition)?;
-                    fold(Expr::Compare(CompareOp::Equal, Box::new(a), Box::new(b)))
-                }
-                None => self.boolean(condition, "CASE/WHEN")?,
+                Some(_) => condition,
+                None => Bound { expr: self.boolean(condition, "CASE/WHEN")?, ty: Type::Bool },
             });
             results.push(self.bind(&arm.result)?);
         }
@@ -147,8 +183,15 @@ impl Binder<'_> {
             results.push(self.bind(rest)?);
         }
         let (mut results, ty) = self.unify(results, "CASE")?;
-        let rest = if rest.is_some() { results.pop().map(Box::new) } else { None };
-        Ok(Bound::new(Expr::Case(whens.into_iter().zip(results).collect(), rest), ty))
+        let rest = if rest.is_some() { results.pop() } else { None };
+        if operand.is_none() {
+            let arms = whens.into_iter().map(|bound| bound.expr).zip(results).collect();
+            return Ok(Bound::new(Expr::Case(arms, rest.map(Box::new)), ty));
+        }
+        let mut whens = self.comparable_list("=", whens)?;
+        let operand = whens.remove(0);
+        let switch = SwitchExpr { operand, arms: whens.into_iter().zip(results).collect(), rest };
+        Ok(Bound::new(Expr::Switch(Box::new(switch)), ty))
     }
 
     fn interval(&mut self, interval: &ast::Interval) -> Result<Bound, SqlError> {

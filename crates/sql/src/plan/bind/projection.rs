@@ -120,7 +120,7 @@ impl Binder<'_> {
                 let at = digits.parse::<usize>().ok().and_then(|n| n.checked_sub(1));
                 at.and_then(by_position).ok_or_else(|| {
                     let message = format!("{} position {digits} is not in select list", self.clause);
-                    SqlError::new(sqlstate::INVALID_COLUMN_REFERENCE, message).at(self.position(ast))
+                    SqlError::new(sqlstate::INVALID_COLUMN_REFERENCE, message).at(self.start(ast))
                 })
             }
             Ast::Identifier(ident) => {

@@ -75,7 +75,7 @@ impl Binder<'_> {
         // PostgreSQL rounds a double here, as in an assignment.
         self.try_coerce(bound, Type::Int8, Context::Assignment)?.map(|b| b.expr).ok_or_else(|| {
             let message = format!("argument of LIMIT must be type bigint, not type {}", from.name());
-            SqlError::new(sqlstate::DATATYPE_MISMATCH, message).at(self.position(ast))
+            SqlError::new(sqlstate::DATATYPE_MISMATCH, message).at(self.start(ast))
         })
     }
 
@@ -119,7 +119,7 @@ impl Binder<'_> {
         let filter = match &select.selection {
             Some(condition) => {
                 let bound = self.bind(condition)?;
-                Some(self.boolean(bound, "WHERE").map_err(|e| e.at(self.position(condition)))?)
+                Some(self.boolean(bound, "WHERE").map_err(|e| self.located(e, condition))?)
             }
             None => None,
         };

@@ -51,7 +51,7 @@ impl Binder<'_> {
 
     pub(super) fn assign_to(&mut self, table: &TableDef, column: u16, ast: &Ast) -> Result<Expr, SqlError> {
         let bound = self.bind(ast)?;
-        self.assign_bound(table, column, bound).map_err(|e| e.at(self.position(ast)))
+        self.assign_bound(table, column, bound).map_err(|e| self.located(e, ast))
     }
 
     pub(super) fn assign_bound(
@@ -72,7 +72,7 @@ impl Binder<'_> {
             None => Ok(None),
             Some(ast) => {
                 let bound = self.bind(ast)?;
-                self.boolean(bound, "WHERE").map(Some).map_err(|e| e.at(self.position(ast)))
+                self.boolean(bound, "WHERE").map(Some).map_err(|e| self.located(e, ast))
             }
         }
     }

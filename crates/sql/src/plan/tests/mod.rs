@@ -1,6 +1,7 @@
 //! Statements planned over a small catalog, and what their expressions give.
 
 mod expressions;
+mod nesting;
 mod never_panics;
 mod pgbench;
 mod queries;

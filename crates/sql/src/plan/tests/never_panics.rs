@@ -148,25 +148,3 @@ fn on_the_unchanged_statements() {
         try_out(&Catalog::new(), text);
     }
 }
-
-#[test]
-fn long_chains_fit_the_stack() {
-    let catalog = Catalog::new();
-    for text in [
-        format!("select 1{}", "+ 1".repeat(240)),
-        format!("select a {} from t", "+ 1".repeat(240)),
-        format!("select {} true", "not ".repeat(15)),
-        format!("select 1 from t where a = 0 {}", "or a = 1 ".repeat(990)),
-        format!("select {}'a'", "'a' || ".repeat(240)),
-        format!("select a{} from t", "::text".repeat(240)),
-        format!("select {}1{}", "(1 + ".repeat(8), ")".repeat(8)),
-    ] {
-        let plan = catalog.plan(&text).unwrap_or_else(|e| panic!("{}: {e}", &text[..30]));
-        let PlanNode::Select(select) = &plan.node else { panic!() };
-        let row = vec![crate::Value::Int4(1); 13];
-        let base = EvalContext::new(&[], &NoServer);
-        for expr in &select.projection {
-            expr.eval(&base.with_values(&row)).unwrap();
-        }
-    }
-}
