@@ -134,6 +134,11 @@ impl BufferPool {
         }
     }
 
+    /// A page with anything on it that nobody else holds, to be written anew and published.
+    pub(crate) fn spare_page(&self) -> Arc<Page> {
+        self.spare.take()
+    }
+
     /// A copy of `page` to be changed and published: in memory that a version given up before has left, if there is any.
     pub fn copy(&self, page: &Page) -> Arc<Page> {
         let mut copy = self.spare.take();

@@ -3,12 +3,15 @@
 //! The records of a run are gathered until its COMMIT comes, then applied together; a run that is followed by another
 //! transaction's record, or by none, was never committed and leaves no trace. Runs are applied in batches, each page copied
 //! once a batch, and published with the `pd_lsn` that the leader gave them: the end of the last run that changed them. So
-//! a page is the same bytes here as there, and a page that is newer already is left alone.
+//! a page is the same bytes here as there, and a page that is newer already is left alone. One thread reads the log and
+//! gathers the runs; the pages are split among as many as there are processors.
 //!
 //! Memory is bounded: by the batch, and by the run in memory. A longer run is read from the log again once it has
 //! committed, and published in pieces, which nobody reads before it is complete.
 
 mod batch;
+mod changes;
+mod lanes;
 mod log_reader;
 mod recovery;
 mod transaction_end;
@@ -26,7 +29,7 @@ use crate::buffer::BufferPool;
 use crate::engine::{NEXT_OID, Numbers};
 use crate::{EngineError, TreeId};
 
-use batch::Batch;
+use lanes::Lanes;
 pub(crate) use log_reader::{LogReader, LogSource, Progress, describe};
 pub(crate) use recovery::recover;
 use transaction_end::TransactionFields;
@@ -61,13 +64,12 @@ pub(crate) struct Met {
 ///
 /// `done.end` is never ahead of what has been given to [`Replayer::apply`]; what is published never ahead of it.
 pub(crate) struct Replayer {
-    pool: Arc<BufferPool>,
     /// To read runs again that were too long to keep.
     source: LogSource,
     numbers: Numbers,
     timeline: TimelineId,
     run: UnfinishedRun,
-    batch: Batch,
+    lanes: Lanes,
     met: Met,
     runs: u64,
 }
@@ -77,12 +79,11 @@ impl Replayer {
     /// checkpoint.
     pub(crate) fn new(pool: Arc<BufferPool>, source: LogSource, checkpoint: &CheckPoint) -> Self {
         Self {
-            pool,
             source,
             numbers: Numbers::new(checkpoint.next_xid, checkpoint.next_oid),
             timeline: checkpoint.timeline,
             run: UnfinishedRun::default(),
-            batch: Batch::default(),
+            lanes: Lanes::new(pool),
             met: Met::default(),
             runs: 0,
         }
@@ -118,25 +119,26 @@ impl Replayer {
         self.source = source;
     }
 
-    /// A page that a record was to change, that does not exist, and whose tree was not dropped since.
+    /// A page that a record was to change, that does not exist, and whose tree was not dropped since. All that was applied
+    /// is published.
     pub(crate) fn missing_page(&self) -> Option<EngineError> {
-        let (page, lsn) = self.batch.missing()?;
+        let (page, lsn) = self.lanes.missing()?;
         Some(EngineError::Replay { lsn, reason: format!("it changes {page}, which does not exist") })
     }
 
     /// The trees dropped since this or [`Replayer::publish`] was last called. All that was applied is published.
-    fn take_dropped(&mut self) -> Vec<(Lsn, TreeId)> {
+    fn take_dropped(&mut self) -> Result<Vec<(Lsn, TreeId)>, EngineError> {
         if !self.met.dropped.is_empty() {
-            self.batch.publish(&self.pool);
+            self.lanes.publish()?;
         }
-        std::mem::take(&mut self.met.dropped)
+        Ok(std::mem::take(&mut self.met.dropped))
     }
 
     /// Publishes all that was applied, and tells what was met since the last time.
-    pub(crate) fn publish(&mut self) -> Met {
-        self.batch.publish(&self.pool);
+    pub(crate) fn publish(&mut self) -> Result<Met, EngineError> {
+        self.lanes.publish()?;
         let Met { end, last, .. } = self.met;
-        std::mem::replace(&mut self.met, Met { end, last, ..Met::default() })
+        Ok(std::mem::replace(&mut self.met, Met { end, last, ..Met::default() }))
     }
 
     /// Takes the next record.
@@ -189,8 +191,11 @@ impl Replayer {
             self.runs += 1;
         }
         self.run.clear();
+        if !fields.dropped.is_empty() {
+            self.lanes.settle()?;
+        }
         for tree in fields.dropped {
-            self.batch.forget_tree(tree);
+            self.lanes.forget_tree(tree);
             self.met.dropped.push((end, tree));
         }
         Ok(())
@@ -208,9 +213,8 @@ impl Replayer {
             None => self.apply_from_log(run.start(), end)?,
         }
         self.run = run;
-        self.batch.end_run(&self.pool, end)?;
-        if self.batch.is_full(&self.pool) {
-            self.batch.publish(&self.pool);
+        if self.lanes.is_full() {
+            self.lanes.publish()?;
         }
         Ok(())
     }
@@ -219,7 +223,7 @@ impl Replayer {
         let record = Record::decode_unchecked(record, WalVersion::V15)
             .map_err(|error| EngineError::Replay { lsn: record_end, reason: error.to_string() })?;
         for block in &record.blocks {
-            self.batch.apply(&self.pool, block, record_end, run_end)?;
+            self.lanes.add(block, record_end, run_end)?;
         }
         Ok(())
     }
@@ -233,9 +237,8 @@ impl Replayer {
                 if record.end < end {
                     self.apply_blocks(&record.bytes, record.end, end)?;
                 }
-                if self.batch.is_full(&self.pool) {
-                    self.batch.end_run(&self.pool, end)?;
-                    self.batch.publish(&self.pool);
+                if self.lanes.is_full() {
+                    self.lanes.publish()?;
                 }
                 Ok(())
             })?;
@@ -275,9 +278,8 @@ impl Replayer {
             }
             XlogRecord::Other(XlogRecord::FPI | FPI_FOR_HINT) => {
                 for block in &record.blocks {
-                    self.batch.apply(&self.pool, block, place.end, place.end)?;
+                    self.lanes.add(block, place.end, place.end)?;
                 }
-                self.batch.end_run(&self.pool, place.end)?;
             }
             XlogRecord::Switch | XlogRecord::OverwriteContrecord { .. } | XlogRecord::Other(_) => {}
         }

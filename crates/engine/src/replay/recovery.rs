@@ -51,7 +51,7 @@ pub(crate) fn recover(
             }
             replayer.apply(record)
         })?;
-        remove_dropped(pool, &mut replayer);
+        remove_dropped(pool, &mut replayer)?;
         if reported.elapsed() > REPORT_INTERVAL {
             reported = Instant::now();
             info!(
@@ -86,8 +86,8 @@ fn elapsed(since: Instant) -> f64 {
 }
 
 fn finish(pool: &Arc<BufferPool>, replayer: &mut Replayer) -> Result<Option<Lsn>, EngineError> {
-    remove_dropped(pool, replayer);
-    let met = replayer.publish();
+    remove_dropped(pool, replayer)?;
+    let met = replayer.publish()?;
     match replayer.missing_page() {
         Some(error) => Err(error),
         None => Ok(met.backup_ends.last().copied()),
@@ -95,11 +95,12 @@ fn finish(pool: &Arc<BufferPool>, replayer: &mut Replayer) -> Result<Option<Lsn>
 }
 
 /// Removes what the log has dropped so far: during crash recovery nobody reads.
-fn remove_dropped(pool: &BufferPool, replayer: &mut Replayer) {
-    for (_, tree) in replayer.take_dropped() {
+fn remove_dropped(pool: &BufferPool, replayer: &mut Replayer) -> Result<(), EngineError> {
+    for (_, tree) in replayer.take_dropped()? {
         pool.forget_tree(tree);
         if let Err(error) = pool.files().remove(tree) {
             warn!("could not remove the files of dropped tree {tree}: {error}");
         }
     }
+    Ok(())
 }

@@ -96,6 +96,22 @@ impl Overlay {
 
     pub(crate) fn page_mut(&mut self, pool: &BufferPool, id: PageId) -> Result<&mut Page, EngineError> {
         let at = self.touch(pool, id)?;
+        Ok(self.changed(pool, at))
+    }
+
+    /// The page, to be changed by what ends at `lsn`; `None` if it is that new already.
+    pub(crate) fn older_page_mut(
+        &mut self,
+        pool: &BufferPool,
+        id: PageId,
+        lsn: Lsn,
+    ) -> Result<Option<&mut Page>, EngineError> {
+        let at = self.touch(pool, id)?;
+        Ok((self.touched[at].page.lsn() < lsn).then(|| self.changed(pool, at)))
+    }
+
+    /// The page at `at` in `touched`, to be changed.
+    fn changed(&mut self, pool: &BufferPool, at: usize) -> &mut Page {
         let touched = &mut self.touched[at];
         if matches!(touched.before, Before::Same) {
             let copy = pool.copy(&touched.page);
@@ -103,11 +119,21 @@ impl Overlay {
             self.copied += 1;
         }
         // Copies nothing: nobody else has the page.
-        Ok(Arc::make_mut(&mut touched.page))
+        Arc::make_mut(&mut touched.page)
     }
 
     pub(crate) fn new_page(&mut self, id: PageId) -> &mut Page {
         Arc::make_mut(&mut self.put_new(id, Page::zeroed_shared()).page)
+    }
+
+    /// The page with anything on it, to be written anew from its first byte to its last.
+    pub(crate) fn rewritten_page(&mut self, pool: &BufferPool, id: PageId) -> &mut Page {
+        let touched = match self.find(id) {
+            Some(at) if !matches!(self.touched[at].before, Before::Same) => &mut self.touched[at],
+            _ => self.put_new(id, pool.spare_page()),
+        };
+        // Copies nothing: nobody else has the page.
+        Arc::make_mut(&mut touched.page)
     }
 
     /// Puts in `page`, whatever was there before.

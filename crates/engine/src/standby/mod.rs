@@ -196,7 +196,7 @@ impl Standby {
                 log.advance(reader.position(), replayer.timeline());
             }
             self.read_to.store(reader.position().as_u64(), Ordering::Relaxed);
-            let met = driver.replayer.publish();
+            let met = driver.replayer.publish()?;
             self.act_on(driver, met)?;
             // At the start pages in the files may be as new as the last record here: only then they are as of one LSN.
             let ended = matches!(progress, Progress::End(_));

@@ -187,19 +187,25 @@ impl<'a> BlockImage<'a> {
 
     /// The page as it was, its hole zero.
     pub fn restore(&self) -> Result<[u8; BLOCK_SIZE], ImageError> {
+        let mut page = [0; BLOCK_SIZE];
+        self.restore_to(&mut page)?;
+        Ok(page)
+    }
+
+    /// Like [`BlockImage::restore`], over whatever is in `page`. That is left undefined if it fails.
+    pub fn restore_to(&self, page: &mut [u8; BLOCK_SIZE]) -> Result<(), ImageError> {
         let hole =
             usize::from(self.hole_offset)..usize::from(self.hole_offset) + usize::from(self.hole_length);
-        let mut packed = [0; BLOCK_SIZE];
         let length = BLOCK_SIZE.checked_sub(hole.len()).ok_or(ImageError::Size)?;
-        let whole = packed.get_mut(..length).ok_or(ImageError::Size)?;
+        let packed = page.get_mut(..length).ok_or(ImageError::Size)?;
         match self.compression {
-            None if self.stored.len() == length => whole.copy_from_slice(&self.stored),
+            None if self.stored.len() == length => packed.copy_from_slice(&self.stored),
             None => return Err(ImageError::Size),
             Some(method) => {
                 let restored = match method {
-                    ImageCompression::Pglz => pglz::decompress(&self.stored, whole),
-                    ImageCompression::Lz4 => lz4_flex::block::decompress_into(&self.stored, whole).ok(),
-                    ImageCompression::Zstd => zstd::bulk::decompress_to_buffer(&self.stored, whole).ok(),
+                    ImageCompression::Pglz => pglz::decompress(&self.stored, packed),
+                    ImageCompression::Lz4 => lz4_flex::block::decompress_into(&self.stored, packed).ok(),
+                    ImageCompression::Zstd => zstd::bulk::decompress_to_buffer(&self.stored, packed).ok(),
                 };
                 if restored != Some(length) {
                     return Err(ImageError::Compressed(method));
@@ -207,14 +213,14 @@ impl<'a> BlockImage<'a> {
             }
         }
         if hole.is_empty() {
-            return Ok(packed);
+            return Ok(());
         }
         if hole.end > BLOCK_SIZE {
             return Err(ImageError::Size);
         }
-        packed.copy_within(hole.start..length, hole.end);
-        packed[hole].fill(0);
-        Ok(packed)
+        page.copy_within(hole.start..length, hole.end);
+        page[hole].fill(0);
+        Ok(())
     }
 
     pub(super) fn header(&self, id: u8) -> Result<ImageHeader, RecordError> {

@@ -101,17 +101,21 @@ impl<'a> Record<'a> {
             return Err(RecordError::Length);
         }
         let mut record = Self { header, blocks: Vec::new(), origin: None, top_xid: None, main_data: &[] };
-        let mut headers: Vec<BlockHeader> = Vec::new();
+        // Where the data begins is known after one walk; the second takes each block's as it comes by.
+        let mut blocks = 0;
+        let data =
+            parts::walk(body, body.len(), |part| blocks += usize::from(matches!(part, Part::Block(_))))?;
+        record.blocks.reserve_exact(blocks);
+        let mut data = Fields::new(body.get(data..).ok_or(RecordError::Length)?);
         let mut main_length = 0;
-        let data = parts::walk(body, body.len(), |part| match part {
-            Part::Block(block) => headers.push(block),
+        parts::walk(body, body.len(), |part| match part {
+            Part::Block(block) => record.blocks.extend(take_block(block, &mut data)),
             Part::Origin(origin) => record.origin = Some(origin),
             Part::TopXid(xid) => record.top_xid = Some(xid),
             Part::MainData(length) => main_length = length,
         })?;
-        let mut data = Fields::new(body.get(data..).ok_or(RecordError::Length)?);
-        for block in headers {
-            record.blocks.push(take_block(block, &mut data).ok_or(RecordError::Length)?);
+        if record.blocks.len() != blocks {
+            return Err(RecordError::Length);
         }
         record.main_data = data.take(main_length as usize).ok_or(RecordError::Length)?;
         Ok(record)
