@@ -88,7 +88,7 @@ fn every_snapshot_adds_up_on_leader_and_standby_and_both_end_with_the_same_pages
         ("version_memory", "64MB"),
     ];
     let mut leader = Walwriter::start_new(&root, "leader", &settings);
-    leader.pgbench(["-i", "-s", "2", "-q"]);
+    leader.pgbench(["-i", "-s", "10", "-q"]);
     let directory = root.dir("standby");
     let tool = Tool::ours(&root, "basebackup").args(["-d", &leader.conninfo(), "-c", "fast"]);
     tool.args(["-R", "-C", "-S", "standby", "-D"]).arg(&directory).succeed();
