@@ -1,5 +1,6 @@
 //! Synchronous commit of walwriter: what clients are told, and what readers see, when leader and standby die.
 
+use walship_tests::wire::Wire;
 use walship_tests::{Process, Shutdown, TempRoot, Tool, Walwriter, wait_until};
 
 /// A leader with one row in `t`, and the directory of a standby called `one`.
@@ -115,6 +116,36 @@ fn sessions_choose_what_they_wait_for_and_see_their_own_commits_whatever_that_is
     standby.start();
     wait_until("everybody to see it all", || sees(count) == "10");
     assert_eq!(leader.sql("select count(*) from u"), "0");
+}
+
+#[test]
+fn a_default_that_is_changed_reaches_the_sessions_that_have_not_set_it_themselves() {
+    let root = TempRoot::new("defaults");
+    let server = Walwriter::start_new(&root, "server", &[]);
+    let mut open: Vec<Wire> = (0..4).map(|_| Wire::connect(server.port())).collect();
+    let [follows, chose, blocked, reset] = &mut open[..] else { unreachable!() };
+    chose.value("set synchronous_commit = local");
+    reset.value("set synchronous_commit = local");
+    blocked.value("begin; set local synchronous_commit = remote_write");
+    server.configure("statement_timeout", "50ms");
+    set(&server, "synchronous_commit", "off");
+    let shown = |wire: &mut Wire| wire.value("show synchronous_commit");
+    assert_eq!(shown(follows), "off");
+    assert_eq!(shown(chose), "local");
+    assert_eq!(shown(blocked), "remote_write");
+    blocked.value("commit");
+    assert_eq!(shown(blocked), "off");
+    reset.value("reset synchronous_commit");
+    assert_eq!(shown(reset), "off");
+    for wire in [&mut *follows, &mut *chose] {
+        assert_eq!(wire.code("select pg_sleep(100)"), "57014", "the statement's time is over");
+    }
+    let source = "select source from pg_settings where name = 'synchronous_commit'";
+    assert_eq!((follows.value(source), chose.value(source)), ("configuration file".into(), "session".into()));
+    server.configure("statement_timeout", "0");
+    set(&server, "synchronous_commit", "on");
+    assert_eq!((shown(follows), shown(reset), shown(chose)), ("on".into(), "on".into(), "local".into()));
+    assert_eq!(follows.query("select pg_sleep(0.1)").error, None);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::activity::{Activity, Sessions};
 use super::host::Host;
 use super::temporary::{Schemas, Temporary};
 use crate::catalog::{Catalog, Changes, Tables};
-use crate::settings::SessionSettings;
+use crate::settings::{Defaults, SessionSettings};
 
 /// What all sessions share.
 pub(crate) struct Shared {
@@ -22,6 +22,7 @@ pub(crate) struct Shared {
     pub(crate) catalog: Catalog,
     pub(crate) temporary: Schemas,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) defaults: Defaults,
 }
 
 /// One session, as far as statements can see it.

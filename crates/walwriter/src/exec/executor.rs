@@ -14,7 +14,7 @@ use super::session::SqlSession;
 use super::temporary::{Schemas, Temporary};
 use crate::catalog::Catalog;
 use crate::session::{Awaited, Database, Opening, SessionError};
-use crate::settings::{DEFINITIONS, SessionSettings};
+use crate::settings::{Defaults, SessionSettings};
 
 /// A database for sessions: an engine, and the server around it.
 pub struct Executor {
@@ -30,15 +30,22 @@ impl std::fmt::Debug for Executor {
 impl Executor {
     /// Sessions over `engine`, in the server that `host` is.
     pub fn new(engine: Arc<Engine>, host: Arc<dyn Host>) -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                engine,
-                host,
-                catalog: Catalog::new(),
-                temporary: Schemas::default(),
-                sessions: Arc::default(),
-            }),
-        }
+        let shared = Shared {
+            engine,
+            host,
+            catalog: Catalog::new(),
+            temporary: Schemas::default(),
+            sessions: Arc::default(),
+            defaults: Defaults::default(),
+        };
+        let executor = Self { shared: Arc::new(shared) };
+        executor.reload();
+        executor
+    }
+
+    /// The configuration was read again: sessions follow it in what they have not set themselves.
+    pub fn reload(&self) {
+        self.shared.defaults.configure(|name| self.shared.host.session_default(name));
     }
 
     /// The engine.
@@ -67,11 +74,7 @@ impl Database for Executor {
             error.severity_raw = "FATAL".to_owned();
             error
         };
-        for definition in DEFINITIONS {
-            if let Some(value) = self.shared.host.session_default(definition.name) {
-                settings.set_initial(definition.name, &value).map_err(fatal)?;
-            }
-        }
+        settings.follow(&self.shared.defaults);
         for (name, value) in &opening.settings {
             settings.set_initial(name, value).map_err(fatal)?;
         }

@@ -84,6 +84,11 @@ impl SqlSession {
         }
     }
 
+    /// What the client asks for now begins with the defaults as they are now.
+    fn follow_defaults(&mut self) {
+        self.info.settings.get_mut().follow(&self.shared.defaults);
+    }
+
     fn setting(&self, name: &'static str) -> String {
         let context = super::Context { shared: &self.shared, session: &self.info, tables: &self.tables };
         context.show(name).unwrap_or_default()
@@ -150,6 +155,7 @@ impl Session for SqlSession {
     type Portal = Portal;
 
     fn parse(&mut self, text: &str, statements: &mut VecDeque<Statement>) -> Result<(), SessionError> {
+        self.follow_defaults();
         self.recovered = None;
         self.parse_text(text, statements).map_err(super::Failure::into_error)
     }
@@ -160,6 +166,7 @@ impl Session for SqlSession {
     }
 
     fn prepare(&mut self, text: &str, parameter_types: &[u32]) -> Result<Arc<Prepared>, SessionError> {
+        self.follow_defaults();
         self.recovered = None;
         self.prepare_text(text, parameter_types).map_err(super::Failure::into_error)
     }
@@ -174,6 +181,7 @@ impl Session for SqlSession {
         arguments: Arguments<'_>,
         results: &ResultFormats,
     ) -> Result<Portal, SessionError> {
+        self.follow_defaults();
         self.recovered = None;
         self.bind_portal(prepared, arguments, results).map_err(super::Failure::into_error)
     }

@@ -47,6 +47,7 @@ impl Node for ServerNode {
         if let Err(error) = self.storage.reload(config) {
             warn!("some settings stay as they were: {error:#}");
         }
+        self.executor.reload();
     }
 
     fn shutdown(&self) -> anyhow::Result<()> {

@@ -1,13 +1,16 @@
 //! What one session has set, and what its transaction would undo.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::defaults::Defaults;
 use super::definitions::{Access, DEFINITIONS, Definition, find};
 use super::value;
 use crate::exec::{Failure, Result};
 
-type Values = BTreeMap<&'static str, String>;
+/// Values of settings, as they are kept, by their exact names.
+pub(crate) type Values = BTreeMap<&'static str, String>;
 
 /// The settings of a session.
 ///
@@ -15,10 +18,14 @@ type Values = BTreeMap<&'static str, String>;
 /// with LOCAL is undone at the end of the transaction in any case.
 #[derive(Debug, Default)]
 pub(crate) struct SessionSettings {
-    /// What differs from the defaults.
+    /// What this session has in place of the defaults.
     values: Values,
     /// What the client asked for when it connected: what RESET goes back to.
     initial: Values,
+    /// The server's defaults, as they were when this session last looked.
+    defaults: Arc<Values>,
+    /// The generation of `defaults`.
+    defaults_of: u64,
     /// Of names with a dot, which every client may make up.
     custom: BTreeMap<String, String>,
     /// What it was before the transaction's first change.
@@ -37,6 +44,26 @@ pub(crate) struct Saved {
 }
 
 impl SessionSettings {
+    /// Takes the server's defaults as they are now. Cheap if they are the same as before.
+    #[inline]
+    pub(crate) fn follow(&mut self, defaults: &Defaults) {
+        let generation = defaults.generation();
+        if generation != self.defaults_of {
+            self.take_defaults(defaults.values(), generation);
+        }
+    }
+
+    fn take_defaults(&mut self, defaults: Arc<Values>, generation: u64) {
+        let before = std::mem::replace(&mut self.defaults, defaults);
+        self.defaults_of = generation;
+        for definition in DEFINITIONS.iter().filter(|definition| definition.report) {
+            let changed = before.get(definition.name) != self.defaults.get(definition.name);
+            if changed && !self.values.contains_key(definition.name) {
+                self.unreported.insert(definition.name);
+            }
+        }
+    }
+
     /// Takes the settings of the startup packet for the defaults.
     pub(crate) fn set_initial(&mut self, name: &str, value: &str) -> Result<()> {
         let definition = find(name).ok_or_else(|| unknown(name))?;
@@ -110,12 +137,23 @@ impl SessionSettings {
 
     /// The value without a unit.
     pub(crate) fn raw(&self, definition: &'static Definition) -> &str {
-        self.values.get(definition.name).map_or(definition.default, String::as_str)
+        self.overridden(definition.name).unwrap_or(definition.default)
     }
 
-    /// What was set in place of the default, by the setting's exact name. Cheap.
+    /// What the session or the server has in place of the built-in default, by the setting's exact name. Cheap.
     pub(crate) fn overridden(&self, name: &'static str) -> Option<&str> {
-        self.values.get(name).map(String::as_str)
+        self.values.get(name).or_else(|| self.defaults.get(name)).map(String::as_str)
+    }
+
+    /// Where the value comes from (`pg_settings.source`).
+    pub(crate) fn source(&self, name: &'static str) -> &'static str {
+        if self.values.contains_key(name) {
+            "session"
+        } else if self.defaults.contains_key(name) {
+            "configuration file"
+        } else {
+            "default"
+        }
     }
 
     fn get(&self, name: &'static str) -> &str {

@@ -29,7 +29,6 @@ fn pg_settings(sources: &Sources<'_>) -> Result<Vec<Row>> {
     let settings = context.session.settings.borrow();
     let of_sessions = DEFINITIONS.iter().map(|definition| {
         let access = if definition.access == Access::Internal { "internal" } else { "user" };
-        let source = if settings.overridden(definition.name).is_some() { "session" } else { "default" };
         vec![
             text(definition.name),
             text(context.show(definition.name).unwrap_or_default()),
@@ -38,7 +37,7 @@ fn pg_settings(sources: &Sources<'_>) -> Result<Vec<Row>> {
             text(definition.description),
             text(access),
             text(definition.kind.type_name()),
-            text(source),
+            text(settings.source(definition.name)),
             text(definition.default),
         ]
     });
