@@ -119,6 +119,32 @@ fn sessions_choose_what_they_wait_for_and_see_their_own_commits_whatever_that_is
 }
 
 #[test]
+fn a_session_that_waits_for_its_standby_is_seen_to_wait() {
+    let root = TempRoot::new("seen");
+    let (leader, mut standby) = leader_and_standby(&root);
+    standby.start();
+    make_synchronous(&leader);
+    let seen = || {
+        leader.sql(
+            "select state, wait_event_type, wait_event from pg_stat_activity \
+             where query like 'insert%' and backend_type = 'client backend'",
+        )
+    };
+    standby.kill9();
+    let waits = insert_in_vain(&leader, "on", 2);
+    wait_until("the session to be seen waiting", || seen() == "active|IPC|SyncRep");
+    let mut cancelled = insert_in_vain(&leader, "on", 3);
+    wait_until("both to be seen waiting", || seen() == "active|IPC|SyncRep\nactive|IPC|SyncRep");
+    cancelled.kill9();
+    wait_until("one to be gone", || seen() == "active|IPC|SyncRep");
+    standby.start();
+    waits.wait().success();
+    let mut wire = Wire::connect(leader.port());
+    wire.value("insert into t values (4)");
+    assert_eq!(seen(), "idle|Client|ClientRead");
+}
+
+#[test]
 fn a_default_that_is_changed_reaches_the_sessions_that_have_not_set_it_themselves() {
     let root = TempRoot::new("defaults");
     let server = Walwriter::start_new(&root, "server", &[]);

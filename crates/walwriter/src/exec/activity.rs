@@ -40,6 +40,8 @@ pub(crate) struct Doing {
     pub(crate) transaction_start: Option<i64>,
     pub(crate) query_start: Option<i64>,
     pub(crate) awaits_lock: bool,
+    /// It has done its work, but the answer is held back for synchronous followers.
+    pub(crate) awaits_standby: bool,
     pub(crate) query: String,
 }
 
@@ -69,6 +71,7 @@ pub(crate) struct Activity {
     published: Arc<Published>,
     /// What was published of it last.
     awaits_lock: Cell<bool>,
+    awaits_standby: Cell<bool>,
 }
 
 impl Sessions {
@@ -88,13 +91,15 @@ impl Sessions {
             transaction_start: None,
             query_start: None,
             awaits_lock: false,
+            awaits_standby: false,
             query: String::new(),
         };
         let (user, database) = (user.to_owned(), database.to_owned());
         let published = Published { process_id, user, database, peer, began, doing: Mutex::new(doing) };
         let published = Arc::new(published);
         self.lock().insert(process_id, Arc::clone(&published));
-        Activity { sessions: Arc::clone(self), published, awaits_lock: Cell::new(false) }
+        let (awaits_lock, awaits_standby) = (Cell::new(false), Cell::new(false));
+        Activity { sessions: Arc::clone(self), published, awaits_lock, awaits_standby }
     }
 
     /// Everybody, in the order of their numbers.
@@ -137,6 +142,17 @@ impl Activity {
     pub(super) fn awaits_lock(&self, awaits: bool) {
         if self.awaits_lock.replace(awaits) != awaits {
             self.published.lock().awaits_lock = awaits;
+        }
+    }
+
+    /// What the statement answers waits for synchronous followers, or does not any more.
+    pub(super) fn awaits_standby(&self, awaits: bool) {
+        if self.awaits_standby.replace(awaits) != awaits {
+            let mut doing = self.published.lock();
+            doing.awaits_standby = awaits;
+            if !awaits {
+                doing.state_since = now();
+            }
         }
     }
 

@@ -230,6 +230,10 @@ impl Session for SqlSession {
         }
     }
 
+    fn withheld(&mut self, withheld: bool) {
+        self.info.activity.awaits_standby(withheld);
+    }
+
     fn transaction_status(&self) -> TransactionStatus {
         self.status()
     }

@@ -177,6 +177,9 @@ pub trait Session: Send + 'static {
     /// Stays until something later replaces it; the server compares it with [`Database::reached`].
     fn gate(&self) -> Option<Gate>;
 
+    /// Its output is held back until synchronous followers have acknowledged what it shows, or (false) is not any more.
+    fn withheld(&mut self, _withheld: bool) {}
+
     /// What ReadyForQuery says.
     fn transaction_status(&self) -> TransactionStatus;
 

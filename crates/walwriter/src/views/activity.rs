@@ -40,7 +40,10 @@ fn pg_stat_activity(sources: &Sources<'_>) -> Result<Vec<Row>> {
 
 fn client(session: &Published) -> Row {
     let doing = session.doing();
-    let (wait_type, wait) = match doing.state {
+    // To its client the statement is not over before its answer may be sent.
+    let state = if doing.awaits_standby { SessionState::Active } else { doing.state };
+    let (wait_type, wait) = match state {
+        SessionState::Active if doing.awaits_standby => (text("IPC"), text("SyncRep")),
         SessionState::Waiting(_) => (text("Client"), text("ClientRead")),
         SessionState::Active if doing.awaits_lock => (text("Lock"), text("tuple")),
         SessionState::Active => (Value::Null, Value::Null),
@@ -61,7 +64,7 @@ fn client(session: &Published) -> Row {
         Value::Timestamp(doing.state_since),
         wait_type,
         wait,
-        text(doing.state.as_str()),
+        text(state.as_str()),
         text(doing.query),
         text("client backend"),
     ]

@@ -127,8 +127,17 @@ impl<S: Session> Conversation<S> {
         }
     }
 
+    /// What the output waits for has not come with this server's own flush.
+    pub(in crate::server) fn stays_withheld(&mut self) {
+        let held = self.withheld.held.as_ref();
+        if held.is_some_and(|(gate, _)| gate.awaited != Awaited::Flush) {
+            self.session.withheld(true);
+        }
+    }
+
     /// What the output waited for has come.
     pub(in crate::server) fn gate_opened(&mut self) {
+        self.session.withheld(false);
         if let Some((gate, _)) = self.withheld.held.take() {
             self.withheld.pass(gate);
         }
@@ -162,6 +171,7 @@ impl<S: Session> Conversation<S> {
             Some(Interrupt::Terminate) => None,
             Some(interrupt) => {
                 self.interrupts.forget();
+                self.session.withheld(false);
                 match gate.reason {
                     GateReason::Commit => {
                         self.withheld.held = None;

@@ -56,6 +56,9 @@ impl<D: Database> Worker<D> {
             } else {
                 if !self.gated.contains(&token) {
                     self.gated.push(token);
+                    if let Phase::Talking { conversation, .. } = &mut connection.phase {
+                        conversation.stays_withheld();
+                    }
                 }
                 return;
             }
