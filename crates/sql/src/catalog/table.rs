@@ -25,7 +25,18 @@ impl ColumnDef {
     pub fn default_text(&self, table: &str) -> Option<String> {
         match self.serial {
             true => Some(format!("nextval('{table}_{}_seq'::regclass)", self.name)),
-            false => self.default.clone(),
+            false => self.default.as_deref().map(|text| self.typed_literal(text)),
+        }
+    }
+
+    /// A string alone is shown with its type, as the constant that it is (`get_const_expr` in `ruleutils.c`).
+    fn typed_literal(&self, text: &str) -> String {
+        let literal = text.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+        let is_literal = literal.is_some_and(|inside| !inside.replace("\'\'", "").contains('\''));
+        match self.ty {
+            Type::Char(_) if is_literal => format!("{text}::bpchar"),
+            ty if is_literal && ty.is_string() => format!("{text}::{}", ty.without_length().name()),
+            _ => text.to_owned(),
         }
     }
 

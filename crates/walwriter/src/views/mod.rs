@@ -6,6 +6,7 @@
 
 mod activity;
 mod catalogs;
+mod describe;
 mod information_schema;
 pub(crate) mod probes;
 mod replication;

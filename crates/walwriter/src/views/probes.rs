@@ -1,16 +1,18 @@
 //! Queries that tools send to find out about tables, which join catalogs: each is known as a whole, and replaced by a
 //! query over one view that gives the same result here.
 
+use super::describe;
+
 /// The query to execute in place of `text`, if it is one of those.
 pub(crate) fn rewrite(text: &str) -> Option<String> {
     // Every one of them names its catalogs in full.
     if !text.contains("pg_catalog.") {
         return None;
     }
-    pgbench_partitions(text).or_else(|| psql_tables(text))
+    pgbench_partitions(text).or_else(|| psql_tables(text)).or_else(|| describe::rewrite(text))
 }
 
-/// psql lists tables: `\d` and `\dt`, with or without a plain name (`listTables` in `describe.c`).
+/// psql lists tables: `\d`, and `\dt` with or without a pattern (`listTables` in `describe.c`).
 fn psql_tables(text: &str) -> Option<String> {
     let rest = text.trim_start().strip_prefix("SELECT n.nspname as \"Schema\",\n  c.relname as \"Name\",")?;
     let (_, rest) = rest.split_once("as \"Owner\"\nFROM pg_catalog.pg_class c")?;
@@ -22,10 +24,7 @@ fn psql_tables(text: &str) -> Option<String> {
     query.push_str(if kinds.contains("'r'") { "true" } else { "false" });
     if let Some((_, pattern)) = rest.split_once("c.relname OPERATOR(pg_catalog.~) '^(") {
         let (name, _) = pattern.split_once(")$'")?;
-        if !is_plain(name) {
-            return None;
-        }
-        query.push_str(&format!(" and tablename = '{name}'"));
+        query.push_str(&format!(" and tablename like '{}'", describe::like(name)?));
     }
     query.push_str(" order by 1, 2");
     Some(query)

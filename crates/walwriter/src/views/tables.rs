@@ -52,6 +52,8 @@ pub(super) static VIEWS: &[View] = &[
             ("relkind", Text),
             ("relnatts", Int2),
             ("relispartition", Bool),
+            // Not PostgreSQL's: what its tools get through a join.
+            ("nspname", Name),
         ],
         pg_class,
     ),
@@ -85,6 +87,9 @@ pub(super) static VIEWS: &[View] = &[
             ("indisprimary", Bool),
             ("indisvalid", Bool),
             ("indkey", Text),
+            // Not PostgreSQL's: what its tools get through joins and functions.
+            ("index_name", Name),
+            ("definition", Text),
         ],
         pg_index,
     ),
@@ -155,6 +160,7 @@ fn class(table: &TableDef, index: Option<&str>, blocks: u32) -> Row {
         text(kind),
         Value::Int2(columns as i16),
         Value::Bool(false),
+        text(&*table.schema),
     ]
 }
 
@@ -190,6 +196,7 @@ fn pg_index(sources: &Sources<'_>) -> Result<Vec<Row>> {
         row.push(Value::Int2(columns.len() as i16));
         row.extend((0..3).map(|_| Value::Bool(true)));
         row.push(text(columns.join(" ")));
+        row.extend([text(&*key.name), text(index_definition(table))]);
         Some(row)
     };
     Ok(sources.tables().iter().filter_map(|table| row(table)).collect())
