@@ -54,6 +54,15 @@ enum Side {
     After,
 }
 
+/// Which way a cursor moves.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// To greater keys.
+    Up,
+    /// To lesser keys.
+    Down,
+}
+
 #[derive(Debug)]
 struct Held {
     leaf: Leaf,
@@ -102,40 +111,7 @@ impl Cursor {
         key: &mut Vec<u8>,
         value: &mut Vec<u8>,
     ) -> Result<bool, EngineError> {
-        let mut fresh = self.settle(r)?;
-        let mut left = false;
-        loop {
-            let Some(held) = &self.leaf else { return Ok(false) };
-            let node = Node::open(&held.leaf.page, held.leaf.id)?;
-            if held.index < node.count() {
-                let found = node.key(held.index)?;
-                let beyond = match &self.upper {
-                    Bound::Unbounded => false,
-                    Bound::Included(upper) => found > upper.as_slice(),
-                    Bound::Excluded(upper) => found >= upper.as_slice(),
-                };
-                if beyond && left {
-                    // What may come to lie before it comes to the leaf that was left.
-                    self.leaf = None;
-                }
-                return if beyond { Ok(false) } else { self.take(r, Side::After, key, value) };
-            }
-            if !fresh {
-                // The leaf is as it was, but what lies right of it need not be.
-                self.leaf = None;
-                fresh = self.settle(r)?;
-                continue;
-            }
-            let Some(high) = self.fences.high().map(<[u8]>::to_vec) else {
-                self.leaf = None;
-                return Ok(false);
-            };
-            left = true;
-            let moved = self.go(r, Target::Containing(&high), |node| Ok(node.search(&high)?.index))?;
-            if !moved || self.fences.high().is_some_and(|next| next <= high.as_slice()) {
-                return Err(self.circle());
-            }
-        }
+        self.advance(r, Way::Up, key, value)
     }
 
     /// Moves over the next entry in descending order, and copies it to `key` and `value`. False, and no move, if the range
@@ -146,38 +122,78 @@ impl Cursor {
         key: &mut Vec<u8>,
         value: &mut Vec<u8>,
     ) -> Result<bool, EngineError> {
+        self.advance(r, Way::Down, key, value)
+    }
+
+    /// Each way is compiled by itself: nothing is decided anew for every entry.
+    #[inline(always)]
+    fn advance<R: PageReader + ?Sized>(
+        &mut self,
+        r: &R,
+        way: Way,
+        key: &mut Vec<u8>,
+        value: &mut Vec<u8>,
+    ) -> Result<bool, EngineError> {
         let mut fresh = self.settle(r)?;
         let mut left = false;
         loop {
             let Some(held) = &self.leaf else { return Ok(false) };
             let node = Node::open(&held.leaf.page, held.leaf.id)?;
-            if let Some(index) = held.index.checked_sub(1) {
-                let found = node.key(index)?;
-                let beyond = match &self.lower {
-                    Bound::Unbounded => false,
-                    Bound::Included(lower) => found < lower.as_slice(),
-                    Bound::Excluded(lower) => found <= lower.as_slice(),
-                };
+            let next = match way {
+                Way::Up => Some(held.index).filter(|index| *index < node.count()),
+                Way::Down => held.index.checked_sub(1),
+            };
+            if let Some(index) = next {
+                let beyond = self.is_beyond(way, node.key(index)?);
                 if beyond && left {
                     // What may come to lie before it comes to the leaf that was left.
                     self.leaf = None;
                 }
-                return if beyond { Ok(false) } else { self.take(r, Side::Before, key, value) };
+                return if beyond { Ok(false) } else { self.take(r, way, key, value) };
             }
             if !fresh {
+                // The leaf is as it was, but what lies beside it need not be.
                 self.leaf = None;
                 fresh = self.settle(r)?;
                 continue;
             }
-            let Some(low) = self.fences.low().map(<[u8]>::to_vec) else {
+            let Some(fence) = self.fence(way).map(<[u8]>::to_vec) else {
                 self.leaf = None;
                 return Ok(false);
             };
             left = true;
-            let moved = self.go(r, Target::Below(&low), |node| Ok(node.search(&low)?.index))?;
-            if !moved || self.fences.low().is_some_and(|next| next >= low.as_slice()) {
+            let target = match way {
+                Way::Up => Target::Containing(&fence),
+                Way::Down => Target::Below(&fence),
+            };
+            let moved = self.go(r, target, |node| Ok(node.search(&fence)?.index))?;
+            let further = self.fence(way).is_none_or(|next| match way {
+                Way::Up => next > fence.as_slice(),
+                Way::Down => next < fence.as_slice(),
+            });
+            if !moved || !further {
                 return Err(self.circle());
             }
+        }
+    }
+
+    /// Whether a key is behind the range's end.
+    #[inline(always)]
+    fn is_beyond(&self, way: Way, key: &[u8]) -> bool {
+        match (way, &self.lower, &self.upper) {
+            (Way::Up, _, Bound::Unbounded) | (Way::Down, Bound::Unbounded, _) => false,
+            (Way::Up, _, Bound::Included(upper)) => key > upper.as_slice(),
+            (Way::Up, _, Bound::Excluded(upper)) => key >= upper.as_slice(),
+            (Way::Down, Bound::Included(lower), _) => key < lower.as_slice(),
+            (Way::Down, Bound::Excluded(lower), _) => key <= lower.as_slice(),
+        }
+    }
+
+    /// The end of the leaf's keys; none if there is no leaf beyond.
+    fn fence(&self, way: Way) -> Option<&[u8]> {
+        match way {
+            Way::Up => self.fences.high(),
+            Way::Down => self.fences.low(),
         }
     }
 
@@ -224,24 +240,27 @@ impl Cursor {
         Ok(true)
     }
 
-    /// Copies the entry after the cursor, or before it, and moves there: to that `side` of it.
+    /// Copies the entry that comes next, and moves over it.
     fn take<R: PageReader + ?Sized>(
         &mut self,
         r: &R,
-        side: Side,
+        way: Way,
         key: &mut Vec<u8>,
         value: &mut Vec<u8>,
     ) -> Result<bool, EngineError> {
         let Some(held) = &mut self.leaf else { return Ok(false) };
         let node = Node::open(&held.leaf.page, held.leaf.id)?;
-        let forward = side == Side::After;
-        let cell = node.cell(if forward { held.index } else { held.index - 1 })?;
-        let ordered = match (self.side, forward) {
+        let (index, behind, side) = match way {
+            Way::Up => (held.index, held.index + 1, Side::After),
+            Way::Down => (held.index - 1, held.index - 1, Side::Before),
+        };
+        let cell = node.cell(index)?;
+        let ordered = match (self.side, way) {
             (Side::Start | Side::End, _) => true,
-            (Side::After, true) => cell.key > self.key.as_slice(),
-            (Side::Before, true) => cell.key >= self.key.as_slice(),
-            (Side::After, false) => cell.key <= self.key.as_slice(),
-            (Side::Before, false) => cell.key < self.key.as_slice(),
+            (Side::After, Way::Up) => cell.key > self.key.as_slice(),
+            (Side::Before, Way::Up) => cell.key >= self.key.as_slice(),
+            (Side::After, Way::Down) => cell.key <= self.key.as_slice(),
+            (Side::Before, Way::Down) => cell.key < self.key.as_slice(),
         };
         if !ordered {
             return Err(node.bad("its keys are out of order"));
@@ -256,7 +275,7 @@ impl Cursor {
         self.key.clear();
         self.key.extend_from_slice(cell.key);
         self.side = side;
-        held.index = if forward { held.index + 1 } else { held.index - 1 };
+        held.index = behind;
         Ok(true)
     }
 
