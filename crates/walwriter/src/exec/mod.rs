@@ -32,6 +32,7 @@ mod session;
 mod slice;
 mod sort;
 mod source;
+mod statements;
 mod temporary;
 mod utility;
 

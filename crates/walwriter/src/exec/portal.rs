@@ -81,7 +81,7 @@ impl SqlSession {
             self.begin_activity(&prepared.statement.text);
         }
         if self.failed {
-            self.check_block(super::planning::utility(&prepared.statement))?;
+            self.check_block(super::statements::utility(&prepared.statement))?;
         }
         if prepared.has_literals {
             let literals = std::mem::take(&mut self.literals);

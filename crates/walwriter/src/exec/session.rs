@@ -13,9 +13,9 @@ use wal::Lsn;
 use super::block::Open;
 use super::commit::Committing;
 use super::context::{SessionInfo, Shared};
-use super::planning::{Statement, StatementCache};
 use super::portal::Portal;
 use super::prepared::Prepared;
+use super::statements::{Statement, StatementCache};
 use crate::catalog::Tables;
 use crate::protocol::Arguments;
 use crate::session::{
