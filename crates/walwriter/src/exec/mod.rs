@@ -18,6 +18,7 @@ mod env;
 mod executor;
 mod failure;
 mod functions;
+mod held;
 mod host;
 mod insert;
 mod modify;

@@ -15,6 +15,7 @@ use super::context::Context;
 use super::copy_from::CopyFromRun;
 use super::ddl::{self, DdlRun};
 use super::env::{Env, Progress};
+use super::held::Held;
 use super::insert::InsertRun;
 use super::modify::{Change, ModifyRun};
 use super::output::RowFormat;
@@ -54,13 +55,6 @@ pub(super) enum Work {
     Utility(UtilityRun),
     /// It has run to its end; its tag.
     Ended(CommandTag),
-}
-
-/// DataRow messages that are kept back.
-#[derive(Debug, Default)]
-struct Held {
-    bytes: Vec<u8>,
-    next: usize,
 }
 
 impl std::fmt::Debug for Portal {
@@ -281,22 +275,5 @@ impl Portal {
     ) -> Self {
         let (held, blocked_since) = (Held::default(), None);
         Self { prepared, planned, params, formats, work: Work::Begin, held, blocked_since }
-    }
-}
-
-impl Held {
-    /// Appends as many rows as are asked for. True if none are left.
-    fn emit(&mut self, out: &mut Vec<u8>, rows_left: &mut u64) -> bool {
-        loop {
-            let rest = self.bytes.get(self.next..).unwrap_or_default();
-            let Some(length) = rest.get(1..5).and_then(|length| length.first_chunk()) else { return true };
-            if *rows_left == 0 {
-                return false;
-            }
-            let end = 1 + u32::from_be_bytes(*length) as usize;
-            out.extend_from_slice(rest.get(..end).unwrap_or_default());
-            self.next += end;
-            *rows_left -= 1;
-        }
     }
 }
