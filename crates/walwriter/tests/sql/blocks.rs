@@ -2,7 +2,7 @@
 
 use walwriter::session::TransactionStatus;
 
-use super::client::Server;
+use super::server::Server;
 
 #[test]
 fn a_block_is_committed_or_rolled_back_as_a_whole() {

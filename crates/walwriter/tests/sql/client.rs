@@ -1,121 +1,20 @@
 //! A client without a network: drives a session as the server does, and reads the messages it appends.
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use disk::OsDisk;
-use engine::{Engine, EngineOptions, InitOptions};
-use tempfile::TempDir;
-use walwriter::exec::{Executor, Failure, Host, SqlSession};
+use walwriter::exec::SqlSession;
 use walwriter::protocol::{Arguments, FrontendMessage};
 use walwriter::session::{
     CommandTag, Database, Interrupts, Opening, ResultFormats, Session, SessionError, Settled, Step,
     TransactionStatus,
 };
 
-/// A server without a network.
-pub(crate) struct Server {
-    pub(crate) executor: Executor,
-    directory: TempDir,
-    next_process_id: AtomicU32,
-}
-
-struct PlainHost {
-    engine: Arc<Engine>,
-    temporary_files: PathBuf,
-    started: SystemTime,
-}
-
-impl Host for PlainHost {
-    fn started_at(&self) -> SystemTime {
-        self.started
-    }
-
-    fn temporary_files(&self) -> Option<PathBuf> {
-        Some(self.temporary_files.clone())
-    }
-
-    fn checkpoint(&self) -> Result<(), Failure> {
-        Ok(self.engine.checkpoint(engine::checkpoint::Cause::Immediate)?)
-    }
-}
-
-fn open(path: &Path, options: EngineOptions) -> Executor {
-    let engine = Engine::open(Arc::new(OsDisk::new()), path, options).unwrap();
-    let temporary_files = path.join("base/pgsql_tmp");
-    let host = PlainHost { engine: Arc::clone(&engine), temporary_files, started: SystemTime::now() };
-    Executor::new(engine, Arc::new(host))
-}
-
-impl Server {
-    pub(crate) fn start() -> Self {
-        Self::start_with(EngineOptions::default())
-    }
-
-    pub(crate) fn start_with(options: EngineOptions) -> Self {
-        let directory = TempDir::new().unwrap();
-        let disk: Arc<dyn disk::Disk> = Arc::new(OsDisk::new());
-        Engine::init(&disk, &directory.path().join("data"), &InitOptions::default()).unwrap();
-        Self::over(directory, options)
-    }
-
-    fn over(directory: TempDir, options: EngineOptions) -> Self {
-        let executor = open(&directory.path().join("data"), options);
-        Self { executor, directory, next_process_id: AtomicU32::new(7) }
-    }
-
-    /// The same directory, opened anew after the process has died.
-    pub(crate) fn restart(self) -> Self {
-        let Self { executor, directory, .. } = self;
-        drop(executor);
-        Self::over(directory, EngineOptions::default())
-    }
-
-    /// What a crash at this moment would leave behind, opened as another server.
-    pub(crate) fn copy_as_if_crashed(&self) -> Self {
-        let directory = TempDir::new().unwrap();
-        copy_tree(&self.directory.path().join("data"), &directory.path().join("data"));
-        Self::over(directory, EngineOptions::default())
-    }
-
-    pub(crate) fn connect(&self) -> Client<'_> {
-        self.connect_with(&[])
-    }
-
-    pub(crate) fn connect_with(&self, settings: &[(&str, &str)]) -> Client<'_> {
-        let woken = Arc::new(Flag::default());
-        let interrupts = Arc::new(Interrupts::default());
-        let opening = Opening {
-            user: "tester".to_owned(),
-            database: "postgres".to_owned(),
-            settings: settings.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
-            peer: None,
-            process_id: self.next_process_id.fetch_add(1, Ordering::Relaxed),
-            waker: Waker::from(Arc::clone(&woken)),
-            interrupts: Arc::clone(&interrupts),
-        };
-        let mut session = self.executor.open_session(opening).unwrap();
-        session.report_settings(true, &mut |_, _| {});
-        Client { server: self, session, woken, out: Vec::new(), copying: Vec::new() }
-    }
-}
-
-fn copy_tree(from: &Path, to: &Path) {
-    std::fs::create_dir(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_tree(&entry.path(), &to);
-        } else {
-            std::fs::copy(entry.path(), &to).unwrap();
-        }
-    }
-}
+use crate::reply::{Reply, read_messages, tag_text};
+use crate::server::Server;
 
 #[derive(Default)]
 pub(crate) struct Flag(AtomicBool);
@@ -135,26 +34,28 @@ pub(crate) struct Client<'s> {
     pub(crate) copying: Vec<u8>,
 }
 
-/// What a statement gave.
-#[derive(Debug, Default, PartialEq)]
-pub(crate) struct Reply {
-    pub(crate) rows: Vec<Vec<Option<String>>>,
-    pub(crate) notices: Vec<String>,
-    pub(crate) copied: String,
-    pub(crate) tags: Vec<String>,
-}
-
-impl Reply {
-    /// Rows as text, columns separated by `|`, NULL as `-`.
-    pub(crate) fn text(&self) -> Vec<String> {
-        let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
-        self.rows.iter().map(|row| row.iter().map(value).collect::<Vec<_>>().join("|")).collect()
-    }
-}
-
 /// A statement that waits.
 pub(crate) struct Waiting<S: Session> {
     portal: S::Portal,
+}
+
+impl<'s> Client<'s> {
+    pub(crate) fn connect(server: &'s Server, settings: &[(&str, &str)]) -> Self {
+        let woken = Arc::new(Flag::default());
+        let interrupts = Arc::new(Interrupts::default());
+        let opening = Opening {
+            user: "tester".to_owned(),
+            database: "postgres".to_owned(),
+            settings: settings.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
+            peer: None,
+            process_id: server.next_process_id(),
+            waker: Waker::from(Arc::clone(&woken)),
+            interrupts: Arc::clone(&interrupts),
+        };
+        let mut session = server.executor.open_session(opening).unwrap();
+        session.report_settings(true, &mut |_, _| {});
+        Self { server, session, woken, out: Vec::new(), copying: Vec::new() }
+    }
 }
 
 impl Client<'_> {
@@ -353,12 +254,6 @@ impl Client<'_> {
     }
 }
 
-fn tag_text(tag: CommandTag) -> String {
-    let mut out = Vec::new();
-    tag.put(&mut out);
-    String::from_utf8(out).unwrap()
-}
-
 fn bind_body(arguments: &[Option<&str>]) -> Vec<u8> {
     let mut body = vec![0, 0, 0, 0];
     body.extend((arguments.len() as u16).to_be_bytes());
@@ -373,38 +268,4 @@ fn bind_body(arguments: &[Option<&str>]) -> Vec<u8> {
     }
     body.extend([0, 0]);
     body
-}
-
-fn read_messages(mut bytes: &[u8], reply: &mut Reply) {
-    while let [tag, a, b, c, d, rest @ ..] = bytes {
-        let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize - 4;
-        let (body, after) = rest.split_at(length);
-        match tag {
-            b'D' => reply.rows.push(read_row(body)),
-            b'd' => reply.copied.push_str(&String::from_utf8_lossy(body)),
-            b'N' => reply.notices.push(read_field(body, b'M')),
-            other => panic!("message {}", other.escape_ascii()),
-        }
-        bytes = after;
-    }
-    assert!(bytes.is_empty(), "half a message");
-}
-
-fn read_row(body: &[u8]) -> Vec<Option<String>> {
-    let mut rest = &body[2..];
-    let count = u16::from_be_bytes([body[0], body[1]]);
-    let row = (0..count).map(|_| {
-        let length = i32::from_be_bytes(rest[..4].try_into().unwrap());
-        rest = &rest[4..];
-        let (value, after) = rest.split_at_checked(usize::try_from(length).ok()?).unwrap();
-        rest = after;
-        Some(String::from_utf8(value.to_vec()).unwrap())
-    });
-    row.collect()
-}
-
-fn read_field(body: &[u8], letter: u8) -> String {
-    let fields = body.split(|byte| *byte == 0);
-    let mut found = fields.filter(|field| field.first() == Some(&letter));
-    String::from_utf8(found.next().unwrap()[1..].to_vec()).unwrap()
 }

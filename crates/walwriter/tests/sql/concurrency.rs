@@ -1,6 +1,6 @@
 //! Sessions that meet on rows and tables.
 
-use super::client::Server;
+use super::server::Server;
 
 #[test]
 fn an_update_waits_and_then_changes_what_is_there() {

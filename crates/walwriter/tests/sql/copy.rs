@@ -1,6 +1,6 @@
 //! COPY.
 
-use super::client::Server;
+use super::server::Server;
 
 #[test]
 fn copied_rows_come_back_as_they_went_in() {

@@ -7,7 +7,7 @@ use engine::EngineOptions;
 use wal::Lsn;
 use walwriter::session::Session;
 
-use super::client::Server;
+use super::server::Server;
 
 /// A transaction may write as much as the pool has room for, and the pages changed twice as much.
 fn small() -> EngineOptions {

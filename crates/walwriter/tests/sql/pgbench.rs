@@ -1,6 +1,6 @@
 //! What pgbench sends.
 
-use super::client::Server;
+use super::server::Server;
 
 #[test]
 fn what_pgbench_sends_to_fill_its_tables_and_to_run_works() {

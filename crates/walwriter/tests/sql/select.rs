@@ -1,6 +1,6 @@
 //! Queries.
 
-use super::client::Server;
+use super::server::Server;
 
 #[test]
 fn rows_are_found_by_key_by_range_and_by_any_column() {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::client::Server;
+use super::server::Server;
 
 #[test]
 fn settings_are_set_shown_and_reset() {

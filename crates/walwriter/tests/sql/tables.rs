@@ -1,6 +1,6 @@
 //! CREATE, DROP, TRUNCATE, ALTER, and what catalogs say.
 
-use super::client::Server;
+use super::server::Server;
 
 #[test]
 fn tables_are_created_dropped_and_found_again_after_a_restart() {

@@ -1,6 +1,6 @@
 //! Temporary tables, and the counters of `serial` columns.
 
-use super::client::Server;
+use super::server::Server;
 
 const TABLES: &str = "select schemaname, tablename from pg_tables order by 1, 2";
 

@@ -1,6 +1,6 @@
 //! INSERT, UPDATE, DELETE.
 
-use super::client::Server;
+use super::server::Server;
 
 #[test]
 fn rows_are_inserted_changed_and_deleted_and_shown_as_they_are_then() {
