@@ -102,6 +102,22 @@ fn statements_that_would_take_any_amount_of_memory_or_stack_are_refused() {
 }
 
 #[test]
+fn long_texts_are_forgotten_with_their_statements() {
+    let mut server = server("texts", &[]);
+    let mut wire = Wire::connect(server.port());
+    let mut execute = |number: usize| {
+        let answer = wire.query(&format!("select {number} {}{number}", "a".repeat(1 << 20)));
+        assert_eq!(answer.error, None);
+    };
+    // What one takes while it is executed is no matter.
+    execute(0);
+    let before = peak(&mut server);
+    (1..60).for_each(execute);
+    let after = peak(&mut server);
+    assert!(after < before + 32, "memory grew from {before} to {after} MiB");
+}
+
+#[test]
 fn what_is_large_and_allowed_works() {
     let server = server("large", &[]);
     let mut wire = Wire::connect(server.port());

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use sql::parse::{Utility, normalize};
+use sql::parse::{Normalized, Utility, normalize};
 use sql::{ParsedStatement, Type, Value};
 
 use super::prepared::Prepared;
@@ -15,8 +15,8 @@ use super::{Failure, Result};
 
 /// How many texts of the simple protocol a session remembers.
 const CACHED: usize = 64;
-/// Longer texts are not remembered.
-const CACHED_TEXT: usize = 1024;
+/// Longer texts are not remembered, with or without their literals.
+const CACHED_TEXT: usize = 4096;
 /// How many statements of one text are kept as they were read; those behind them are read again at their turn.
 const READ_AHEAD: usize = 64;
 
@@ -84,7 +84,16 @@ impl SqlSession {
     /// The plan that a text shares with those that differ from it in literals alone, and its own literals. Whatever does
     /// not fit takes the usual way, for its result or for its error.
     fn parse_literals(&mut self, text: &str) -> Option<(Arc<Prepared>, Vec<Value<'static>>)> {
-        if self.failed || !normalize(text, &mut self.normalized) || self.normalized.is_empty() {
+        if self.failed {
+            return None;
+        }
+        let normal = normalize(text, &mut self.normalized);
+        if self.normalized.text.len() > CACHED_TEXT {
+            // Nor is its memory kept for the next.
+            self.normalized = Normalized::default();
+            return None;
+        }
+        if !normal || self.normalized.is_empty() {
             return None;
         }
         let prepared = match self.cache.0.get(self.normalized.text.as_str()) {
