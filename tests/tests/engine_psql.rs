@@ -1,15 +1,23 @@
 //! psql's own commands against walwriter.
 
-use walship_tests::{TempRoot, Walwriter};
+use walship_tests::{TempRoot, Tool, Version, Walwriter};
 
-fn shown(server: &Walwriter, command: &str) -> String {
-    let out = server.psql(["-X", "-c", command]).succeed();
-    out.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+/// What the psql of every version at hand prints, if they agree.
+fn shown(server: &Walwriter, root: &TempRoot, command: &str) -> String {
+    let conninfo = format!("{} dbname=postgres", server.conninfo());
+    let mut printed: Vec<String> = Vec::new();
+    for version in Version::at_hand() {
+        let psql = Tool::postgres(root, version, "psql").args(["-X", "-d", &conninfo, "-c", command]);
+        printed.push(psql.succeed().lines().map(|line| format!("{}\n", line.trim_end())).collect());
+    }
+    assert!(printed.iter().all(|one| *one == printed[0]), "{printed:#?}");
+    printed.swap_remove(0)
 }
 
 #[test]
 fn psql_describes_a_table_as_it_describes_postgresqls() {
-    let server = Walwriter::start_new(&TempRoot::new("psql"), "server", &[]);
+    let root = TempRoot::new("psql");
+    let server = Walwriter::start_new(&root, "server", &[]);
     server.sql(
         "create table t (id int primary key, s serial, name text not null default 'x', v varchar(10), \
          at timestamptz default now(), c char(4))",
@@ -30,8 +38,8 @@ Indexes:
     "t_pkey" PRIMARY KEY, btree (id)
 
 "#;
-    assert_eq!(shown(&server, "\\d t"), t);
-    assert_eq!(shown(&server, "\\d public.t"), t);
+    assert_eq!(shown(&server, &root, "\\d t"), t);
+    assert_eq!(shown(&server, &root, "\\d public.t"), t);
     let h = r#"                 Table "public.h"
  Column |  Type   | Collation | Nullable | Default
 --------+---------+-----------+----------+---------
@@ -39,7 +47,7 @@ Indexes:
  b      | bytea   |           |          |
 
 "#;
-    assert_eq!(shown(&server, "\\d h"), h);
+    assert_eq!(shown(&server, &root, "\\d h"), h);
     let odd = r#"              Table "public.Odd one"
  Column |  Type   | Collation | Nullable | Default
 --------+---------+-----------+----------+---------
@@ -49,7 +57,7 @@ Indexes:
     "odd_k" PRIMARY KEY, btree (y, x)
 
 "#;
-    assert_eq!(shown(&server, "\\d \"Odd one\""), odd);
+    assert_eq!(shown(&server, &root, "\\d \"Odd one\""), odd);
     let detailed = r#"                                            Table "public.h"
  Column |  Type   | Collation | Nullable | Default | Storage  | Compression | Stats target | Description
 --------+---------+-----------+----------+---------+----------+-------------+--------------+-------------
@@ -58,7 +66,7 @@ Indexes:
 Access method: heap
 
 "#;
-    assert_eq!(shown(&server, "\\d+ h"), detailed);
+    assert_eq!(shown(&server, &root, "\\d+ h"), detailed);
     let list = r#"          List of relations
  Schema |  Name   | Type  |  Owner
 --------+---------+-------+----------
@@ -68,7 +76,7 @@ Access method: heap
 (3 rows)
 
 "#;
-    assert_eq!(shown(&server, "\\d"), list);
+    assert_eq!(shown(&server, &root, "\\d"), list);
     let missing = server.psql(["-X", "-c", "\\d nosuch"]).run();
     assert!(missing.stderr.contains("Did not find any relation named \"nosuch\"."), "{}", missing.stderr);
 }

@@ -10,6 +10,10 @@ const NOTHING: &[&str] = &[
     "FROM pg_catalog.pg_statistic_ext\n",
     "FROM pg_catalog.pg_publication p\n",
     "FROM pg_catalog.pg_class c, pg_catalog.pg_inherits i\n",
+    // Foreign keys, and names of NOT NULL: psql 18 asks for them in any case.
+    "FROM pg_catalog.pg_constraint r\n",
+    "FROM pg_catalog.pg_constraint c\n",
+    "FROM pg_catalog.pg_constraint c JOIN\n",
 ];
 
 /// The query to execute in place of `text`, if it is one of those.
@@ -99,7 +103,7 @@ fn columns(text: &str) -> String {
 fn indexes() -> String {
     "select index_name as relname, indisprimary, indisunique, false as indisclustered, indisvalid, \
      definition as pg_get_indexdef, null::text as pg_get_constraintdef, 'p' as contype, false as condeferrable, \
-     false as condeferred, false as indisreplident, 0 as reltablespace \
+     false as condeferred, false as indisreplident, 0 as reltablespace, false as conperiod \
      from pg_catalog.pg_index where indrelid = $oid"
         .to_owned()
 }
