@@ -6,11 +6,13 @@ mod data_type;
 mod ddl;
 mod functions;
 mod insert;
+mod operators;
 mod path;
 mod predicate;
 mod projection;
 mod query;
 mod scope;
+mod signatures;
 mod source;
 mod write;
 

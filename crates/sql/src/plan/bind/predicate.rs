@@ -2,9 +2,10 @@
 
 use sqlparser::ast::{self, Expr as Ast};
 
-use super::binder::{Binder, Bound, no_operator};
+use super::binder::{Binder, Bound};
 use super::coerce::{Context, common, fold};
 use super::functions;
+use super::operators::no_operator;
 use crate::error::{SqlError, sqlstate};
 use crate::expr::{BetweenExpr, CompareOp, Expr, LikeExpr, SwitchExpr};
 use crate::types::{Type, Value};
