@@ -133,7 +133,7 @@ fn a_session_that_waits_for_its_standby_is_seen_to_wait() {
     standby.kill9();
     let waits = insert_in_vain(&leader, "on", 2);
     wait_until("the session to be seen waiting", || seen() == "active|IPC|SyncRep");
-    let mut cancelled = insert_in_vain(&leader, "on", 3);
+    let cancelled = insert_in_vain(&leader, "on", 3);
     wait_until("both to be seen waiting", || seen() == "active|IPC|SyncRep\nactive|IPC|SyncRep");
     cancelled.kill9();
     wait_until("one to be gone", || seen() == "active|IPC|SyncRep");
