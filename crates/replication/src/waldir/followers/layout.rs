@@ -201,7 +201,10 @@ fn text_words(text: &str) -> [u64; TEXT_WORDS] {
 }
 
 fn text(next: &mut impl FnMut() -> u64) -> String {
-    let bytes: Vec<u8> = (0..TEXT_WORDS).flat_map(|_| next().to_le_bytes()).collect();
+    let mut bytes = [0; TEXT_LEN];
+    for chunk in bytes.as_chunks_mut::<8>().0 {
+        *chunk = next().to_le_bytes();
+    }
     let used = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
     String::from_utf8_lossy(used).into_owned()
 }
