@@ -1,14 +1,16 @@
 //! COPY FROM: lines become rows.
 //!
-//! Rows go straight to the pages of a tree that the transaction has made and nobody has written to, as long as they come
-//! in the order of their keys; else they are inserted as INSERT would. A table that is empty when a COPY of some size
-//! begins is given such a tree; until the transaction ends, others who want to write to it wait.
+//! Rows go straight to the pages of a tree that the transaction has made and nobody has written to, in the order of their
+//! keys: as they come, or sorted first if that soon turns out not to be the order. If it turns out late, or there are rows
+//! already, they are inserted as INSERT would. A table that is empty when a COPY of some size begins is given such a tree;
+//! until the transaction ends, others who want to write to it wait.
 
 use engine::{BulkLoad, TreeId};
 use sql::copy::{CopyDecoder, CopyRecord};
 use sql::plan::{CopyFromPlan, unique_violation};
 use sql::{PlanNode, key};
 
+use super::copy_sorted::{Loaded, SortedLoad};
 use super::ddl::replace_if_empty;
 use super::env::{Env, Progress};
 use super::portal::{Portal, Work};
@@ -20,6 +22,9 @@ use crate::session::{CopyFormat, Step};
 
 /// With so much data a COPY is worth a new tree, in bytes. So much is gathered before the first row is placed.
 const LARGE: usize = 64 << 10;
+
+/// After so many rows in order, one that is not is an exception: those before it are not read and sorted again.
+const MOSTLY_ORDERED: u64 = 1000;
 
 /// A COPY FROM under way.
 pub(super) struct CopyFromRun {
@@ -46,6 +51,8 @@ enum Target {
     Undecided,
     /// The tree's pages.
     Pages(BulkLoad),
+    /// The same, once they are sorted.
+    Sorted(Box<SortedLoad>),
     /// The transaction's writes.
     Rows,
 }
@@ -91,25 +98,46 @@ impl CopyFromRun {
             return Ok(wait);
         }
         loop {
-            if !self.has_row && !self.read(plan, env)? {
-                if !self.ended {
-                    return Ok(Progress::Full);
+            if let Target::Sorted(sorted) = &mut self.target
+                && sorted.is_loading()
+            {
+                match sorted.load_next()? {
+                    Loaded::Row => {}
+                    Loaded::Duplicate(line, row) => return Err(duplicate(plan, line, &row)),
+                    Loaded::Nothing => return Ok(Progress::Done),
                 }
-                if let Target::Pages(load) = std::mem::replace(&mut self.target, Target::Rows) {
-                    load.finish()?;
+            } else if self.has_row || self.read(plan, env)? {
+                self.has_row = true;
+                if !self.place(plan, env)? {
+                    return Ok(Progress::Blocked);
                 }
+                self.has_row = false;
+                self.count += 1;
+            } else if !self.ended {
+                return Ok(Progress::Full);
+            } else if self.end_of_rows(env)? {
                 return Ok(Progress::Done);
             }
-            self.has_row = true;
-            if !self.place(plan, env)? {
-                return Ok(Progress::Blocked);
-            }
-            self.has_row = false;
-            self.count += 1;
             if slice.is_spent() {
                 return Ok(Progress::Spent);
             }
         }
+    }
+
+    /// All rows have been read. True: and placed.
+    fn end_of_rows(&mut self, env: &mut Env<'_>) -> Result<bool> {
+        match std::mem::replace(&mut self.target, Target::Rows) {
+            Target::Pages(load) => {
+                load.finish()?;
+            }
+            Target::Sorted(mut sorted) => {
+                sorted.end_of_rows(env)?;
+                self.target = Target::Sorted(sorted);
+                return Ok(false);
+            }
+            Target::Undecided | Target::Rows => {}
+        }
+        Ok(true)
     }
 
     /// Decides where rows go, or says why that cannot be decided yet. Locks come before data is taken: what was taken would be
@@ -165,9 +193,11 @@ impl CopyFromRun {
             if load.add(&self.key, &self.row)? {
                 return Ok(true);
             }
-            if let Target::Pages(load) = std::mem::replace(&mut self.target, Target::Rows) {
-                load.finish()?;
-            }
+            self.leave_order(env)?;
+        }
+        if let Target::Sorted(sorted) = &mut self.target {
+            sorted.push(&self.key, self.decoder.line(), &self.row)?;
+            return Ok(true);
         }
         let tree = self.tree;
         if plan.table.primary_key.is_some() {
@@ -175,14 +205,27 @@ impl CopyFromRun {
                 return Ok(false);
             }
             if env.transaction.get_locked(tree, &self.key)?.is_some() {
-                let failure = Failure::from(unique_violation(&plan.table, &self.row));
-                let (name, line) = (&plan.table.name, self.decoder.line());
-                return Err(failure.context(format!("COPY {name}, line {line}")));
+                return Err(duplicate(plan, self.decoder.line(), &self.row));
             }
         }
         env.transaction.put(tree, &self.key, &self.row)?;
         Ok(true)
     }
+
+    /// The row at hand is the first that is not in order.
+    fn leave_order(&mut self, env: &mut Env<'_>) -> Result<()> {
+        if let Target::Pages(load) = std::mem::replace(&mut self.target, Target::Rows)
+            && load.finish()? < MOSTLY_ORDERED
+        {
+            self.target = Target::Sorted(Box::new(SortedLoad::begin(self.tree, env)?));
+        }
+        Ok(())
+    }
+}
+
+fn duplicate(plan: &CopyFromPlan, line: u64, row: &[u8]) -> Failure {
+    let failure = Failure::from(unique_violation(&plan.table, row));
+    failure.context(format!("COPY {}, line {line}", plan.table.name))
 }
 
 impl SqlSession {

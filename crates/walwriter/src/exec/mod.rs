@@ -12,6 +12,7 @@ mod checkpoint;
 mod commit;
 mod context;
 mod copy_from;
+mod copy_sorted;
 mod copy_to;
 mod ddl;
 mod env;

@@ -70,6 +70,30 @@ fn a_large_copy_into_an_empty_table_is_all_there_or_not_at_all_in_whatever_order
 }
 
 #[test]
+fn a_copy_in_no_order_is_sorted_in_little_memory_and_says_which_line_has_a_key_again() {
+    let server = Server::start();
+    let mut client = server.connect();
+    client.query("set maintenance_work_mem = '1MB'; create table t (id int primary key, v text)");
+    // The first few are in order.
+    let keys = || (1..=50).chain((0..20_000).map(|n| n * 7919 % 20_000 + 51));
+    client.copying = lines(keys());
+    assert_eq!(client.query("copy t from stdin").tags, ["COPY 20050"]);
+    assert_eq!(client.rows("select count(*), min(id), max(id), sum(id) from t"), ["20050|1|20050|201011275"]);
+    assert_eq!(client.rows("select count(*) from t where v::int = id"), ["20050"]);
+    client.query("insert into t values (20051, 'one more'); delete from t where id < 20051");
+    client.query("truncate t");
+    client.copying = lines(keys().chain([4711, 20_052]));
+    let error = client.try_query("copy t from stdin").unwrap_err();
+    assert_eq!((error.code.as_str(), error.context.as_deref()), ("23505", Some("COPY t, line 20051")));
+    client.copying = lines(keys().take(10_000).chain([3]));
+    let error = client.try_query("copy t from stdin").unwrap_err();
+    assert_eq!((error.code.as_str(), error.context.as_deref()), ("23505", Some("COPY t, line 10001")));
+    assert_eq!(client.rows("select count(*) from t"), ["0"]);
+    let after = server.copy_as_if_crashed();
+    assert_eq!(after.connect().rows("select count(*) from t"), ["0"]);
+}
+
+#[test]
 fn a_large_copy_into_an_empty_table_waits_for_nobody_who_is_writing_to_it() {
     let server = Server::start();
     let mut client = server.connect();
