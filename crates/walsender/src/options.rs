@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{Args, Parser, Subcommand};
-use walsender::serve::{BackupOptions, Listen, ListenOptions, Origin, ServerOptions};
+use walsender::serve::{BackupOptions, FollowersMoved, Listen, ListenOptions, Origin, ServerOptions};
 use walsender::settings::Settings;
 
 /// The exit code after SIGQUIT or a second SIGTERM or SIGINT.
@@ -140,6 +140,7 @@ impl Options {
             settings,
             backups,
             origin: Origin::default(),
+            moved: FollowersMoved::default(),
         })
     }
 }

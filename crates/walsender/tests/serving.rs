@@ -234,6 +234,27 @@ async fn a_server_that_stops_lets_followers_have_everything_first() {
 }
 
 #[tokio::test]
+async fn what_the_writer_itself_tells_is_sent_before_anybody_finds_it_and_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = Log::new();
+    let end = log.fill_into(1);
+    log.put(dir.path(), T1, 1, ".partial");
+    let writer = StatusWriter::create(&WalDir::on_os(dir.path()), status(T1, end)).unwrap();
+    let server = TestServer::start(dir.path(), &[]);
+    let mut stream = server.stream(None, start_of(1), T1).await;
+    receive(&mut stream, start_of(1), end).await;
+    let more = log.append(1000);
+    log.put(dir.path(), T1, 1, ".partial");
+    server.adopter.tell_durable(T1, more);
+    assert_eq!(receive(&mut stream, end, more).await, log.slice(end, more));
+    // The status file still says less. What is found there later on is sent as well, told or not.
+    let last = log.append(1000);
+    log.put(dir.path(), T1, 1, ".partial");
+    writer.update(|status| (status.write, status.flush) = (last, last));
+    assert_eq!(receive(&mut stream, more, last).await, log.slice(more, last));
+}
+
+#[tokio::test]
 async fn garbage_ends_its_own_connection_only() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = Log::new();

@@ -74,7 +74,7 @@ impl Shared {
         while let Some(turn) = self.group.take_turn(|| self.flushed.load() >= lsn) {
             let end = self.sync();
             drop(turn);
-            self.status.durable(end);
+            self.tell(end);
         }
         Ok(())
     }
@@ -86,7 +86,7 @@ impl Shared {
         {
             let end = self.sync();
             drop(turn);
-            self.status.durable(end);
+            self.tell(end);
         }
     }
 
@@ -103,6 +103,12 @@ impl Shared {
         drop(output);
         self.announce(end);
         end
+    }
+
+    /// Tells those who pass on what is durable, in other processes and in this one.
+    fn tell(&self, end: Lsn) {
+        self.status.durable(end);
+        self.readers.flushed(end);
     }
 
     fn announce(&self, end: Lsn) {

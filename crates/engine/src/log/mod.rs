@@ -83,6 +83,8 @@ struct Shared {
     segments: Arc<SegmentFiles>,
     status: Publisher,
     observers: Observers,
+    /// Those who are told last.
+    readers: Observers,
     nudge: Nudge,
     /// The right to write in the directory, from when anything can be appended.
     directory: Mutex<Option<DirLock>>,
@@ -144,6 +146,7 @@ impl Log {
             segments,
             status: Publisher::new(options.publish_status, start.system_id, options.segment_size),
             observers: Observers::default(),
+            readers: Observers::default(),
             nudge: Nudge::default(),
             directory: Mutex::new(None),
         });
@@ -210,6 +213,12 @@ impl Log {
     /// flush.
     pub fn subscribe(&self, observer: impl Fn(Lsn) + Send + Sync + 'static) {
         self.shared.observers.add(Box::new(observer));
+    }
+
+    /// Calls `reader` with flush positions that [`Log::flushed`] shows by then: for those who pass on what is durable. It
+    /// must be quick, and must not flush. Two calls may come in either order.
+    pub fn subscribe_reader(&self, reader: impl Fn(Lsn) + Send + Sync + 'static) {
+        self.shared.readers.add(Box::new(reader));
     }
 
     /// On a standby: what was received is durable up to `flushed`, on `timeline`.

@@ -27,7 +27,7 @@ use crate::source::Source;
 
 pub use backup::{BackupOptions, CheckpointHook};
 pub use listener::{ListenError, ListenOptions, Listeners};
-pub use run::{Adopter, Listen, Origin, ServeError, Server, ServerOptions};
+pub use run::{Adopter, FollowersMoved, Listen, Origin, ServeError, Server, ServerOptions};
 pub use socket::StdSocket;
 
 /// Whether to go on.
@@ -47,6 +47,7 @@ pub(crate) struct Shared {
     /// What base backups are taken of; `None` where there is only WAL.
     pub(crate) backups: Option<BackupOptions>,
     pub(crate) origin: Origin,
+    pub(crate) moved: FollowersMoved,
     /// For clients of this host and for others, who may have to use TLS.
     pub(crate) handshake_local: ServerConfig,
     pub(crate) handshake_remote: ServerConfig,

@@ -13,7 +13,7 @@ use replication::tls::{TlsError, server_tls};
 use replication::waldir::Slots;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
-use wal::Lsn;
+use wal::{Lsn, TimelineId};
 
 use super::backup::remove_stale_holds;
 use super::connection::{ConnectionError, Peer, serve};
@@ -42,6 +42,27 @@ pub struct ServerOptions {
     pub backups: Option<BackupOptions>,
     /// Whose WAL it is at the moment.
     pub origin: Origin,
+    /// Who wants to know of followers.
+    pub moved: FollowersMoved,
+}
+
+/// Is called whenever a follower of this server has said how far it is, after its entry in the directory's table has
+/// changed, on the thread that serves it.
+#[derive(Clone, Default)]
+pub struct FollowersMoved(pub Option<Arc<dyn Fn() + Send + Sync>>);
+
+impl FollowersMoved {
+    pub(super) fn tell(&self) {
+        if let Some(hook) = &self.0 {
+            hook();
+        }
+    }
+}
+
+impl fmt::Debug for FollowersMoved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FollowersMoved").field(&self.0.is_some()).finish()
+    }
 }
 
 /// Whether the WAL that is served is written here, or received (`in_hot_standby`).
@@ -136,6 +157,11 @@ impl Adopter {
         self.sender.send(Adopted { socket, read_before, peer: peer(address, is_local) }).is_ok()
     }
 
+    /// For an embedder that writes the directory itself: see [`Source::tell`].
+    pub fn tell_durable(&self, timeline: TimelineId, flush: Lsn) {
+        self.shared.source.tell(timeline, flush);
+    }
+
     /// The oldest WAL that a temporary slot of this server still needs. Lasting slots are in the directory.
     pub fn oldest_temporary_slot(&self) -> Option<Lsn> {
         self.shared.slots.oldest_temporary()
@@ -148,7 +174,7 @@ impl Server {
     /// # Errors
     /// Everything that can be wrong with the options.
     pub fn start(options: ServerOptions) -> Result<Self, ServeError> {
-        let ServerOptions { directory, listen, settings, backups, origin } = options;
+        let ServerOptions { directory, listen, settings, backups, origin, moved } = options;
         let tls = match (&settings.ssl_cert_file, &settings.ssl_key_file) {
             (Some(certificate), Some(key)) => Some(server_tls(certificate, key)?),
             (None, None) => None,
@@ -183,6 +209,7 @@ impl Server {
             slots,
             backups,
             origin,
+            moved,
             handshake_local: local,
             handshake_remote: remote,
             phase: receiver,

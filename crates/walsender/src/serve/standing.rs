@@ -7,6 +7,7 @@ use replication::waldir::{Follower, FollowerEntry, FollowerState, UnixMicros, Wa
 use tracing::{debug, info, warn};
 use wal::{Lsn, TimelineId};
 
+use super::FollowersMoved;
 use super::connection::Peer;
 use super::slots::SlotInUse;
 
@@ -22,6 +23,7 @@ pub(super) struct Standing {
     slot: Option<SlotInUse>,
     state: Option<State>,
     reported_at: Option<Instant>,
+    moved: FollowersMoved,
 }
 
 impl Standing {
@@ -32,6 +34,7 @@ impl Standing {
         slot: Option<SlotInUse>,
         timeline: TimelineId,
         start: Lsn,
+        moved: FollowersMoved,
     ) -> Self {
         let slot_name = slot.as_ref().map_or("", SlotInUse::name);
         let mut follower = Follower::new(&peer.application_name, &peer.address, slot_name);
@@ -43,7 +46,7 @@ impl Standing {
                 |error| warn!(peer = %peer.address, %error, "could not enter the follower in the table"),
             )
             .ok();
-        Self { peer: peer.address.clone(), timeline, entry, slot, state: None, reported_at: None }
+        Self { peer: peer.address.clone(), timeline, entry, slot, state: None, reported_at: None, moved }
     }
 
     /// Passes on what the follower said, and how far it is. `last` when it goes.
@@ -96,5 +99,6 @@ impl Standing {
                 follower.last_reply_at = Some(UnixMicros::now());
             }
         });
+        self.moved.tell();
     }
 }

@@ -89,7 +89,7 @@ pub(super) async fn run(
         timeline,
         machine,
         feed: WalFeed::new(shared.source.dir().clone(), timeline, &serving),
-        standing: Standing::register(shared.source.dir(), peer, slot, timeline, start),
+        standing: Standing::register(shared.source.dir(), peer, slot, timeline, start, shared.moved.clone()),
         decoder: FrameDecoder::new(FramePhase::ClientStreaming { max_copy_data: MAX_FOLLOWER_MESSAGE }),
         serving: shared.source.serving(),
         phase: shared.phase.clone(),

@@ -66,6 +66,12 @@ impl Attention {
         attending
     }
 
+    /// Has the watching thread look at once.
+    pub(super) fn ask(&self) {
+        self.lock().requests += 1;
+        self.arrival.notify_all();
+    }
+
     /// What a look that begins now will have answered.
     pub(super) fn requests(&self) -> u64 {
         self.lock().requests

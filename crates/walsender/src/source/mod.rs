@@ -41,8 +41,8 @@ pub struct Serving {
     pub segment_size: SegmentSize,
     /// The newest timeline and where it left its ancestors, which are durable up to there.
     pub history: TimelineHistory,
-    /// The end of what is durable of the newest timeline. Moved by the watching thread, forward only while the
-    /// timeline stays the same.
+    /// The end of what is durable of the newest timeline. Moved by the watching thread and by whoever writes
+    /// here, forward only while the timeline stays the same.
     pub flush: Lsn,
     /// Who writes here.
     pub writer: Writer,

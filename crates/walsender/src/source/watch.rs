@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{io, thread};
 
 use replication::waldir::{Published, SegmentReader, Status, StatusReader, WalDir, WalDirError};
 use tokio::sync::watch;
 use wal::page::{LONG_HEADER, PageHeader};
-use wal::{Lsn, SegmentSize, SystemId, TimelineHistory, WalVersion};
+use wal::{Lsn, SegmentSize, SystemId, TimelineHistory, TimelineId, WalVersion};
 
 use super::attention::{Attending, Attention};
 use super::quiet::QuietDirectory;
@@ -22,7 +23,10 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 pub struct Source {
     dir: WalDir,
     serving: watch::Receiver<Option<Serving>>,
+    published: Arc<watch::Sender<Option<Serving>>>,
     attention: Arc<Attention>,
+    /// Whoever writes the directory says so itself, by [`Source::tell`]. Never becomes false again.
+    told: Arc<AtomicBool>,
 }
 
 /// A directory that cannot be served.
@@ -55,9 +59,34 @@ impl Source {
         let dir = WalDir::on_os(path);
         let mut watcher = Watcher::new(dir.clone());
         let (sender, serving) = watch::channel(watcher.look()?);
-        let attention = Arc::clone(&watcher.attention);
+        let published = Arc::new(sender);
+        let (attention, told) = (Arc::clone(&watcher.attention), Arc::clone(&watcher.told));
+        let sender = Arc::clone(&published);
         thread::Builder::new().name("wal-source".to_owned()).spawn(move || watcher.run(&sender))?;
-        Ok(Self { dir, serving, attention })
+        Ok(Self { dir, serving, published, attention, told })
+    }
+
+    /// For the one who writes the directory, if that is this process: the newest timeline is `timeline`, and durable up to
+    /// `flush`, as its status file says by now. Without this the watching thread would find out a little later.
+    pub fn tell(&self, timeline: TimelineId, flush: Lsn) {
+        if !self.attention.is_attended() {
+            return;
+        }
+        let mut known = false;
+        self.published.send_if_modified(|serving| {
+            let Some(serving) = serving.as_mut().filter(|serving| serving.timeline() == timeline) else {
+                return false;
+            };
+            known = true;
+            let news = serving.flush < flush;
+            serving.flush = serving.flush.max(flush);
+            news
+        });
+        if known {
+            self.told.store(true, Ordering::Relaxed);
+        } else {
+            self.attention.ask();
+        }
     }
 
     /// The directory.
@@ -87,12 +116,14 @@ struct Watcher {
     /// The living receiver whose positions were seen last, by process and start.
     receiver: Option<(u32, Option<u64>)>,
     attention: Arc<Attention>,
+    /// See [`Source`].
+    told: Arc<AtomicBool>,
 }
 
 impl Watcher {
     fn new(dir: WalDir) -> Self {
-        let (quiet, attention) = (QuietDirectory::default(), Attention::new());
-        Self { dir, status: None, quiet, last: None, receiver: None, attention }
+        let (quiet, attention, told) = (QuietDirectory::default(), Attention::new(), Arc::default());
+        Self { dir, status: None, quiet, last: None, receiver: None, attention, told }
     }
 
     fn run(mut self, sender: &watch::Sender<Option<Serving>>) {
@@ -102,6 +133,7 @@ impl Watcher {
             match self.look() {
                 Ok(now) => {
                     sender.send_if_modified(|last| {
+                        let now = with_what_was_told(now, last.as_ref());
                         let changed = *last != now;
                         *last = now;
                         changed
@@ -115,14 +147,17 @@ impl Watcher {
             }
             self.attention.answer(requests);
             match (&self.status, seen) {
-                (Some(status), Some(seen)) if self.attention.is_attended() => {
-                    status.wait(seen, LOOK_INTERVAL)
-                }
+                (Some(status), Some(seen)) if self.has_to_listen() => status.wait(seen, LOOK_INTERVAL),
                 // The status file has just been found: look at once.
                 (Some(_), None) => {}
                 _ => self.attention.await_arrival(LOOK_INTERVAL),
             }
         }
+    }
+
+    /// Whether somebody wants to know of every change, and nobody says so without being asked.
+    fn has_to_listen(&self) -> bool {
+        self.attention.is_attended() && !self.told.load(Ordering::Relaxed)
     }
 
     /// What can be served now.
@@ -291,4 +326,16 @@ impl Watcher {
                 version = now.version.major(), "serving WAL"),
         }
     }
+}
+
+/// What was found, with what [`Source::tell`] has added to it since.
+fn with_what_was_told(found: Option<Serving>, published: Option<&Serving>) -> Option<Serving> {
+    let mut found = found?;
+    if let Some(published) = published
+        && published.system_id == found.system_id
+        && published.timeline() == found.timeline()
+    {
+        found.flush = found.flush.max(published.flush);
+    }
+    Some(found)
 }

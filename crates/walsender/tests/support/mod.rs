@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use wal::record::{Record, ResourceManager, Xid};
 use wal::writer::{LogIdentity, LogWriter};
 use wal::{Lsn, SegmentNo, SegmentSize, SystemId, TimelineId, WalVersion};
-use walsender::serve::{Listen, ListenOptions, Origin, Server, ServerOptions};
+use walsender::serve::{Adopter, FollowersMoved, Listen, ListenOptions, Origin, Server, ServerOptions};
 use walsender::settings::Settings;
 
 pub(crate) const SYSTEM: SystemId = SystemId::new(7_000_000_000_000_000_007);
@@ -102,6 +102,7 @@ pub(crate) fn status(timeline: TimelineId, flush: Lsn) -> Status {
 /// A running server; stopped in good order when dropped.
 pub(crate) struct TestServer {
     pub(crate) port: u16,
+    pub(crate) adopter: Adopter,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -116,18 +117,20 @@ impl TestServer {
             settings: chosen,
             backups: None,
             origin: Origin::default(),
+            moved: FollowersMoved::default(),
         };
         let (stop, stopped) = oneshot::channel();
-        let (tell, port) = mpsc::channel();
+        let (tell, started) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let server = Server::start(options).unwrap();
-                tell.send(server.port()).unwrap();
+                tell.send((server.port(), server.adopter())).unwrap();
                 server.run(async { drop(stopped.await) }).await;
             });
         });
-        Self { port: port.recv_timeout(DEADLINE).unwrap(), stop: Some(stop), thread: Some(thread) }
+        let (port, adopter) = started.recv_timeout(DEADLINE).unwrap();
+        Self { port, adopter, stop: Some(stop), thread: Some(thread) }
     }
 
     pub(crate) fn ask_to_stop(&mut self) {

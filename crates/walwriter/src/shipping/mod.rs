@@ -22,7 +22,8 @@ use replication::error::{ServerError, SqlState};
 use rustix::net::SendFlags;
 use tokio::sync::oneshot;
 use walsender::serve::{
-    Adopter, BackupOptions, CheckpointHook, Listen, Origin, ServeError, Server, ServerOptions, StdSocket,
+    Adopter, BackupOptions, CheckpointHook, FollowersMoved, Listen, Origin, ServeError, Server,
+    ServerOptions, StdSocket,
 };
 use walsender::settings::Settings;
 
@@ -41,6 +42,8 @@ pub struct ShippingOptions {
     pub port: u16,
     /// `wal_sender_timeout`, `max_wal_senders`, ...
     pub settings: Settings,
+    /// Who wants to know of them.
+    pub moved: FollowersMoved,
 }
 
 /// Serves followers. Shared by the server, which hands clients over, and whoever opens and stops it.
@@ -68,7 +71,7 @@ impl Shipping {
     /// # Errors
     /// A directory that cannot be served; no thread.
     pub fn open(&self, options: ShippingOptions, engine: &Arc<Engine>) -> Result<(), ServeError> {
-        let ShippingOptions { data_directory, port, settings } = options;
+        let ShippingOptions { data_directory, port, settings, moved } = options;
         let backups = BackupOptions {
             data_directory: data_directory.clone(),
             checkpoint: Some(checkpoint_hook(Arc::downgrade(engine))),
@@ -79,6 +82,7 @@ impl Shipping {
             settings,
             backups: Some(backups),
             origin: origin(Arc::downgrade(engine)),
+            moved,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(ServeError::Thread)?;
@@ -92,6 +96,7 @@ impl Shipping {
         let thread = thread::Builder::new().name("walsenders".to_owned()).spawn(run);
         let thread = thread.map_err(ServeError::Thread)?;
         *self.running() = Some(Running { stop, thread });
+        tell_of_flushes(engine, adopter.clone());
         let _open_already = self.adopter.set(adopter);
         Ok(())
     }
@@ -150,6 +155,17 @@ fn refuse(socket: &OwnedFd) {
 /// A standby's WAL is its leader's, until it is one itself.
 fn origin(engine: Weak<Engine>) -> Origin {
     Origin::Asked(Arc::new(move || engine.upgrade().is_some_and(|engine| engine.is_read_only())))
+}
+
+/// Those who serve followers learn of each flush from the thread that made it: through the status file they would be woken
+/// by another thread that has to be woken first.
+fn tell_of_flushes(engine: &Arc<Engine>, adopter: Adopter) {
+    let weak = Arc::downgrade(engine);
+    engine.log().subscribe_reader(move |flushed| {
+        if let Some(engine) = weak.upgrade() {
+            adopter.tell_durable(engine.log().timeline(), flushed);
+        }
+    });
 }
 
 fn checkpoint_hook(engine: Weak<Engine>) -> Arc<CheckpointHook> {

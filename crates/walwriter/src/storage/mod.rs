@@ -152,7 +152,8 @@ impl Storage {
         let retention = Retention::new(dir.clone(), Arc::clone(&shipping), &engine, most);
         let settings = options::sender_settings(config);
         let data_directory = directory.to_owned();
-        shipping.open(ShippingOptions { data_directory, port, settings }, &engine)?;
+        let moved = synchronous.followers_moved();
+        shipping.open(ShippingOptions { data_directory, port, settings, moved }, &engine)?;
         let (directory, limits) = (directory.to_owned(), Mutex::new(limits));
         Ok(Self { engine, standby, shipping, synchronous, retention, disk, directory, dir, limits })
     }

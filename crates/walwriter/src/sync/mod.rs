@@ -1,10 +1,11 @@
 //! Synchronous commit: what a commit waits for beside the local flush.
 //!
-//! A thread watches the followers' table, notes how far enough of the named followers have written, synced and replayed,
-//! and moves the engine's confirmed position: to the least of what is flushed here and what the server's default of
-//! `synchronous_commit` asks of followers. Sessions may ask for more or less before they are answered
-//! ([`SynchronousCommit::reached`]); what everybody sees does not depend on that. A follower that is lost is replaced by the next in the list
-//! as soon as its entry is gone; if there are too few, commits wait.
+//! Whoever serves a follower looks at the followers' table when that has said how far it is, notes how far enough of the
+//! named followers have written, synced and replayed, and moves the engine's confirmed position: to the least of what is
+//! flushed here and what the server's default of `synchronous_commit` asks of followers. A thread does the same for the
+//! followers of other processes, and from time to time. Sessions may ask for more or less before they are answered
+//! ([`SynchronousCommit::reached`]); what everybody sees does not depend on that. A follower that is lost is replaced by
+//! the next in the list soon after its entry is gone; if there are too few, commits wait.
 //!
 //! What a leader finds in its log when it starts may never have been acknowledged: it is confirmed as a whole, once enough
 //! followers have all of it. A standby shows what it has replayed, whatever its own rule; that counts from its promotion.
@@ -22,6 +23,7 @@ use std::time::Duration;
 use engine::Engine;
 use replication::waldir::{FollowersReader, WalDir};
 use wal::Lsn;
+use walsender::serve::FollowersMoved;
 
 use crate::session::Awaited;
 use acknowledged::Acknowledged;
@@ -73,9 +75,22 @@ pub struct SynchronousCommit {
     thread: Option<JoinHandle<()>>,
 }
 
+/// Of whose moves this process hears, without watching the table for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    /// Of every follower's that counts.
+    OfAll,
+    /// Others are served by other processes.
+    OfSome,
+}
+
 #[derive(Debug)]
 struct Shared {
     engine: Weak<Engine>,
+    /// Whose followers count.
+    dir: WalDir,
+    /// Their table, from when there is one.
+    table: Mutex<Option<Arc<FollowersReader>>>,
     rule: Mutex<Rule>,
     acknowledged: Acknowledged,
     /// What was recovered is not confirmed, and the log says so.
@@ -93,6 +108,8 @@ impl SynchronousCommit {
     pub fn start(engine: &Arc<Engine>, dir: WalDir, rule: Rule) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             engine: Arc::downgrade(engine),
+            dir,
+            table: Mutex::default(),
             acknowledged: Acknowledged::by_nobody(&rule),
             holding: AtomicBool::new(engine.unconfirmed_recovery().is_some()),
             rule: Mutex::new(rule),
@@ -103,7 +120,7 @@ impl SynchronousCommit {
         let decides = Arc::clone(&shared);
         engine.set_durability(move |flushed| decides.flushed(flushed));
         let watches = Arc::clone(&shared);
-        let thread = thread::Builder::new().name("syncrep".to_owned()).spawn(move || watches.watch(&dir))?;
+        let thread = thread::Builder::new().name("syncrep".to_owned()).spawn(move || watches.watch())?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
@@ -134,6 +151,17 @@ impl SynchronousCommit {
             Awaited::Followers(what) => (engine.log().flushed().min(acknowledged.of(what)), Some(what)),
         };
         if what < acknowledged.visible() { at } else { at.min(engine.confirmed()) }
+    }
+
+    /// To be called when a follower that this process serves has moved.
+    pub fn followers_moved(&self) -> FollowersMoved {
+        let shared = Arc::clone(&self.shared);
+        FollowersMoved(Some(Arc::new(move || {
+            if let Err(error) = shared.look() {
+                // The thread says so, again and again.
+                tracing::debug!("could not read the followers' table: {error}");
+            }
+        })))
     }
 
     /// Has `waker` woken when followers have acknowledged more.
@@ -192,34 +220,43 @@ impl Shared {
         watchers.iter().for_each(Waker::wake_by_ref);
     }
 
-    fn watch(&self, dir: &WalDir) {
-        let mut table: Option<FollowersReader> = None;
+    fn watch(&self) {
         while !self.stopping.load(Ordering::Acquire) {
-            let Some(reader) = &table else {
-                match FollowersReader::open(dir) {
-                    Ok(opened) => table = opened,
-                    Err(error) => tracing::error!("could not read the followers' table: {error}"),
-                }
-                if table.is_none() {
-                    thread::sleep(LOOK_INTERVAL);
-                }
-                continue;
-            };
-            let seen = reader.changes();
-            if let Err(error) = self.look(reader) {
+            let seen = self.known_table().map(|reader| (reader.changes(), reader));
+            let looked = self.look();
+            if let Err(error) = &looked {
                 tracing::error!("could not read the followers' table: {error}");
-                table = None;
-                thread::sleep(LOOK_INTERVAL);
-                continue;
+                *self.table() = None;
             }
-            reader.wait(seen, LOOK_INTERVAL);
+            match (looked, seen) {
+                (Ok(Heard::OfSome), Some((seen, reader))) => reader.wait(seen, LOOK_INTERVAL),
+                _ => thread::sleep(LOOK_INTERVAL),
+            }
         }
     }
 
-    /// Looks how far the followers are.
-    fn look(&self, reader: &FollowersReader) -> io::Result<()> {
+    fn table(&self) -> MutexGuard<'_, Option<Arc<FollowersReader>>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known_table(&self) -> Option<Arc<FollowersReader>> {
+        self.table().clone()
+    }
+
+    /// The followers' table, if anybody was ever served.
+    fn open_table(&self) -> io::Result<Option<Arc<FollowersReader>>> {
+        let mut table = self.table();
+        if table.is_none() {
+            *table = FollowersReader::open(&self.dir)?.map(Arc::new);
+        }
+        Ok(table.clone())
+    }
+
+    /// Looks how far the followers are, and confirms what they have.
+    fn look(&self) -> io::Result<Heard> {
+        let Some(reader) = self.open_table()? else { return Ok(Heard::OfAll) };
         let rule = self.rule();
-        let Some(names) = &rule.names else { return Ok(()) };
+        let Some(names) = &rule.names else { return Ok(Heard::OfAll) };
         let followers = reader.list()?;
         let mut moved = false;
         for what in Acknowledgement::ALL {
@@ -232,6 +269,8 @@ impl Shared {
         if moved {
             self.wake();
         }
-        Ok(())
+        let own = std::process::id();
+        let elsewhere = followers.iter().any(|follower| follower.sender_pid != own);
+        Ok(if elsewhere { Heard::OfSome } else { Heard::OfAll })
     }
 }
