@@ -54,6 +54,8 @@ proptest! {
             options.escape = if csv { b'\\' } else { b'"' };
             options.null = b"NN".to_vec();
         }
+        // In the text format a value that is the very text for NULL reads as NULL, in PostgreSQL as here.
+        prop_assume!(csv || !rows.iter().flatten().flatten().any(|field| field.as_bytes() == options.null));
         prop_assert_eq!(decode(&encode(&rows, &options), &options, pieces).unwrap(), rows);
     }
 
