@@ -242,6 +242,7 @@ fn promote<N: Node>(node: &Arc<N>, directory: &Path) {
     }
 }
 
+/// The least level that is logged. PostgreSQL's notices and log messages are information here, and nothing is worse than an error.
 fn log_level(config: &Config) -> &'static str {
     match config.text("log_min_messages").as_str() {
         "debug" => "debug",
