@@ -49,7 +49,7 @@ impl Log {
             aborted: None,
         };
         segments.hold_back();
-        start::prepare(segments, &start)?;
+        start::prepare_new_timeline(segments, &start)?;
         remove_left_behind(segments, parent, segments.size().segment_ending_at(position))?;
         *layout = LogLayout::new(layout.identity(), new.timeline, position, new.prev);
         lock(&shared.pending).restart(position);

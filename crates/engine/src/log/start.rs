@@ -55,6 +55,21 @@ pub(super) fn prepare(files: &SegmentFiles, start: &LogStart) -> Result<(), Engi
     Ok(())
 }
 
+/// The same for a timeline that begins at `start`: its first segment has just been made, durable and with nothing behind its
+/// head, unless the timeline begins with a segment. To read it all over again would take longer than the rest.
+pub(super) fn prepare_new_timeline(files: &SegmentFiles, start: &LogStart) -> Result<(), EngineError> {
+    remove_temporaries(files)?;
+    let size = files.size();
+    let position = start.position.align8();
+    let (current, inside) = (size.segment_of(position), size.offset_of(position) != 0);
+    // Nobody has ever believed what an attempt left that was given up.
+    remove_later(files, current, !inside)?;
+    files.sync_dir()?;
+    let ready = if inside { current } else { SegmentNo::new(current.as_u64().saturating_sub(1)) };
+    files.begin_at(current, ready);
+    Ok(())
+}
+
 /// Whether `segment` has a file of full length.
 fn exists(files: &SegmentFiles, segment: SegmentNo) -> Result<bool, EngineError> {
     let path = files.path(segment);
