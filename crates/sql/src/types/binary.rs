@@ -134,18 +134,22 @@ fn numeric(bytes: &[u8]) -> Result<Numeric, SqlError> {
         return Err(bad());
     }
     let scale = u32::try_from(scale).map_err(|_| bad())?;
+    // The last digit counts units of 10000^(weight - count + 1).
+    let mut exponent = (i32::from(weight) - i32::from(count) + 1) * 4;
     let mut unscaled = 0i128;
-    for digit in words {
+    for (index, digit) in words.enumerate() {
         if !(0..10_000).contains(&digit) {
             return Err(bad());
         }
-        unscaled = unscaled
-            .checked_mul(10_000)
-            .and_then(|v| v.checked_add(i128::from(digit)))
-            .ok_or_else(overflow)?;
+        let (mut digit, mut base) = (i128::from(digit), 10_000);
+        if index + 1 == usize::try_from(count).unwrap_or(0) {
+            // Zeros that fill up the last digit behind the point are not among those that have to fit.
+            while exponent < 0 && base > 1 && digit % 10 == 0 {
+                (digit, base, exponent) = (digit / 10, base / 10, exponent + 1);
+            }
+        }
+        unscaled = unscaled.checked_mul(base).and_then(|v| v.checked_add(digit)).ok_or_else(overflow)?;
     }
-    // The last digit counts units of 10000^(weight - count + 1).
-    let exponent = (i32::from(weight) - i32::from(count) + 1) * 4;
     let value = if unscaled == 0 {
         Numeric::from_integer(0)
     } else if exponent >= 0 {
@@ -168,7 +172,18 @@ mod tests {
         let mut out = Vec::new();
         write_numeric(&value, &mut out);
         assert_eq!(out, [0, 2, 0, 0, 0x40, 0, 0, 1, 0x04, 0xd2, 0x13, 0x88]);
-        for text in ["0", "0.00", "1", "10000", "0.0001", "0.00001234", "99999999.999", "-5000.0000500"] {
+        for text in [
+            "0",
+            "0.00",
+            "1",
+            "10000",
+            "0.0001",
+            "0.00001234",
+            "99999999.999",
+            "-5000.0000500",
+            "-12345.678966666666666666666666666666599",
+            "1.2345678901234567890123456789012345678",
+        ] {
             let value = Numeric::parse(text).unwrap().unwrap();
             let mut out = Vec::new();
             write_numeric(&value, &mut out);
