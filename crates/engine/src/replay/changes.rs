@@ -72,9 +72,9 @@ impl Changes {
         self.entries.push(Entry { page, record_end, run_end, kind, length: bytes.len() });
     }
 
-    /// How much they say, in bytes.
+    /// How much memory they take, in bytes.
     pub(super) fn size(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() + self.entries.len() * size_of::<Entry>()
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -21,7 +21,7 @@ use crate::{EngineError, PageId, TreeId};
 const MOST_LANES: usize = 6;
 
 /// How much is handed over at once, in bytes: a fraction of a millisecond's work.
-const HANDED_OVER: usize = 64 << 10;
+const HANDED_OVER: usize = 128 << 10;
 
 /// How many parcels wait for a lane before the reader of the log does.
 const WAITING: usize = 4;
