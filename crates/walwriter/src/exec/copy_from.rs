@@ -10,12 +10,12 @@ use sql::copy::{CopyDecoder, CopyRecord};
 use sql::plan::{CopyFromPlan, unique_violation};
 use sql::{PlanNode, key};
 
-use super::copy_sorted::{Loaded, SortedLoad};
 use super::ddl::replace_if_empty;
 use super::env::{Env, Progress};
 use super::portal::{Portal, Work};
 use super::session::SqlSession;
 use super::slice::Slice;
+use super::sorted_load::{Loaded, SortedLoad};
 use super::{Failure, Result};
 use crate::catalog::next_row_id;
 use crate::session::{CopyFormat, Step};
@@ -217,7 +217,7 @@ impl CopyFromRun {
         if let Target::Pages(load) = std::mem::replace(&mut self.target, Target::Rows)
             && load.finish()? < MOSTLY_ORDERED
         {
-            self.target = Target::Sorted(Box::new(SortedLoad::begin(self.tree, env)?));
+            self.target = Target::Sorted(Box::new(SortedLoad::of_what_is_in(self.tree, env)?));
         }
         Ok(())
     }

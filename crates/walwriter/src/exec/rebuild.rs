@@ -13,7 +13,7 @@ use sql::{PrimaryKey, TableDef};
 
 use super::env::{Env, Progress};
 use super::slice::Slice;
-use super::sort::ExternalSort;
+use super::sorted_load::{Loaded, SortedLoad};
 use super::{Failure, Result, ddl};
 
 /// A table being written anew.
@@ -34,10 +34,8 @@ pub(super) struct Rebuild {
 enum Stage {
     /// Rows go from tree to tree.
     Copying(Option<BulkLoad>),
-    /// Rows are collected.
-    Collecting(Box<ExternalSort>),
-    /// Rows go in order to the tree.
-    Loading(Box<ExternalSort>, Option<BulkLoad>),
+    /// Rows are collected, and then go in order to the tree.
+    Sorted(Box<SortedLoad>),
 }
 
 impl std::fmt::Debug for Rebuild {
@@ -81,7 +79,11 @@ impl Rebuild {
     pub(super) fn advance(&mut self, env: &mut Env<'_>, slice: &mut Slice) -> Result<Progress> {
         loop {
             let more = match &mut self.stage {
-                Stage::Loading(..) => self.load_next()?,
+                Stage::Sorted(sorted) if sorted.is_loading() => match sorted.load_next()? {
+                    Loaded::Row => true,
+                    Loaded::Duplicate(_, row) => return Err(self.duplicate(&row)),
+                    Loaded::Nothing => false,
+                },
                 _ => self.copy_next(env)?,
             };
             if !more {
@@ -111,52 +113,27 @@ impl Rebuild {
                     return Err(self.duplicate(&self.row));
                 }
                 // Not in order: once more, from the beginning.
-                let limit = env.context.session.settings.borrow().bytes("maintenance_work_mem");
-                let files = env.context.shared.host.temporary_files();
-                let sort = ExternalSort::new(limit, "maintenance_work_mem", files);
-                self.stage = Stage::Collecting(Box::new(sort));
+                self.stage = Stage::Sorted(Box::new(SortedLoad::begin(self.tree, env)));
                 self.scan = scan(&self.old, env);
             }
-            Stage::Collecting(sort) => sort.push(&self.new_key, &self.row)?,
-            _ => {}
+            Stage::Sorted(sorted) => sorted.push(&self.new_key, 0, &self.row)?,
+            Stage::Copying(None) => {}
         }
         Ok(true)
     }
 
+    /// The old tree has no more rows. False: the new tree is complete.
     fn end_of_rows(&mut self, env: &mut Env<'_>) -> Result<bool> {
-        match std::mem::replace(&mut self.stage, Stage::Copying(None)) {
-            Stage::Collecting(mut sort) => {
-                sort.finish()?;
-                let load = env.transaction.bulk_load(self.tree)?;
-                self.stage = Stage::Loading(sort, Some(load));
-                Ok(true)
-            }
+        match &mut self.stage {
             Stage::Copying(load) => {
-                if let Some(load) = load {
-                    load.finish()?;
-                }
-                Ok(false)
-            }
-            Stage::Loading(..) => Ok(false),
-        }
-    }
-
-    /// Moves the next row in order to the new tree. False: it is complete.
-    fn load_next(&mut self) -> Result<bool> {
-        let Stage::Loading(sort, load) = &mut self.stage else { return Ok(false) };
-        match (sort.next()?, &mut *load) {
-            (Some((key, row)), Some(loading)) => {
-                if !loading.add(key, row)? {
-                    let row = row.to_vec();
-                    return Err(self.duplicate(&row));
-                }
-                Ok(true)
-            }
-            (_, load) => {
                 if let Some(load) = load.take() {
                     load.finish()?;
                 }
                 Ok(false)
+            }
+            Stage::Sorted(sorted) => {
+                sorted.end_of_rows(env)?;
+                Ok(true)
             }
         }
     }

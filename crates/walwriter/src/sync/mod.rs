@@ -230,6 +230,7 @@ impl Shared {
             }
             match (looked, seen) {
                 (Ok(Heard::OfSome), Some((seen, reader))) => reader.wait(seen, LOOK_INTERVAL),
+                // Whoever serves a follower here looks itself: being woken for it as well would be for nothing.
                 _ => thread::sleep(LOOK_INTERVAL),
             }
         }

@@ -1,5 +1,5 @@
-//! COPY FROM of rows that come in no order, into a tree of their own: sorted first, with `maintenance_work_mem` of memory
-//! and temporary files for the rest, then loaded as if they had come in order.
+//! Rows that come in no order, for a tree of their own (COPY FROM, ADD PRIMARY KEY): sorted first, with
+//! `maintenance_work_mem` of memory and temporary files for the rest, then loaded as if they had come in order.
 
 use std::ops::Bound;
 
@@ -12,7 +12,7 @@ use super::sort::ExternalSort;
 /// A load whose rows are sorted. What it loads takes the place of all that was in the tree.
 pub(super) struct SortedLoad {
     tree: TreeId,
-    /// Rows by their keys, each behind the number of its line.
+    /// Rows by their keys, each behind the number of the line that it came from.
     sort: ExternalSort,
     /// Once all rows are there.
     load: Option<BulkLoad>,
@@ -29,12 +29,17 @@ pub(super) enum Loaded {
 }
 
 impl SortedLoad {
-    /// Begins with the rows that are in `tree` already, where they came first and have keys of their own.
-    pub(super) fn begin(tree: TreeId, env: &Env<'_>) -> Result<Self> {
+    /// Begins with no rows.
+    pub(super) fn begin(tree: TreeId, env: &Env<'_>) -> Self {
         let limit = env.context.session.settings.borrow().bytes("maintenance_work_mem");
         let files = env.context.shared.host.temporary_files();
         let sort = ExternalSort::new(limit, "maintenance_work_mem", files);
-        let mut sorted = Self { tree, sort, load: None, line_and_row: Vec::new() };
+        Self { tree, sort, load: None, line_and_row: Vec::new() }
+    }
+
+    /// Begins with the rows that are in `tree` already, where they came first and have keys of their own.
+    pub(super) fn of_what_is_in(tree: TreeId, env: &Env<'_>) -> Result<Self> {
+        let mut sorted = Self::begin(tree, env);
         let all = (Bound::Unbounded, Bound::Unbounded);
         let mut scan = env.transaction.scan(tree, all, Direction::Forward);
         let (mut key, mut row) = (Vec::new(), Vec::new());
@@ -44,7 +49,7 @@ impl SortedLoad {
         Ok(sorted)
     }
 
-    /// Adds the row of a line.
+    /// Adds a row, of this line if it came from one.
     pub(super) fn push(&mut self, key: &[u8], line: u64, row: &[u8]) -> Result<()> {
         self.line_and_row.clear();
         self.line_and_row.extend_from_slice(&line.to_le_bytes());
