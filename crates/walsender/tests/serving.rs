@@ -235,14 +235,7 @@ async fn a_server_that_stops_lets_followers_have_everything_first() {
 
 #[tokio::test]
 async fn what_the_writer_itself_tells_is_sent_before_anybody_finds_it_and_stays() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut log = Log::new();
-    let end = log.fill_into(1);
-    log.put(dir.path(), T1, 1, ".partial");
-    let writer = StatusWriter::create(&WalDir::on_os(dir.path()), status(T1, end)).unwrap();
-    let server = TestServer::start(dir.path(), &[]);
-    let mut stream = server.stream(None, start_of(1), T1).await;
-    receive(&mut stream, start_of(1), end).await;
+    let CaughtUp { dir, mut log, end, writer, server, mut stream } = CaughtUp::start().await;
     let more = log.append(1000);
     log.put(dir.path(), T1, 1, ".partial");
     server.adopter.tell_durable(T1, more);
@@ -256,14 +249,7 @@ async fn what_the_writer_itself_tells_is_sent_before_anybody_finds_it_and_stays(
 
 #[tokio::test]
 async fn garbage_ends_its_own_connection_only() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut log = Log::new();
-    let end = log.fill_into(1);
-    log.put(dir.path(), T1, 1, ".partial");
-    let writer = StatusWriter::create(&WalDir::on_os(dir.path()), status(T1, end)).unwrap();
-    let server = TestServer::start(dir.path(), &[]);
-    let mut stream = server.stream(None, start_of(1), T1).await;
-    receive(&mut stream, start_of(1), end).await;
+    let CaughtUp { dir, mut log, end, writer, server, mut stream } = CaughtUp::start().await;
     for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 100], &[0, 0, 0x27, 0x10, 0, 3, 0, 0], &[0; 9000]]
     {
         let mut socket = TcpStream::connect(("127.0.0.1", server.port)).unwrap();

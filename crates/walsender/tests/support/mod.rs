@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use replication::client::{Client, ClientError, Replication, StartOutcome, StreamEvent, WalStream};
 use replication::conninfo::{ConnArgs, ConnInfo, Environment};
-use replication::waldir::Status;
+use replication::waldir::{Status, StatusWriter, WalDir};
+use tempfile::TempDir;
 use tokio::sync::oneshot;
 use wal::record::{Record, ResourceManager, Xid};
 use wal::writer::{LogIdentity, LogWriter};
@@ -194,4 +195,28 @@ pub(crate) async fn receive(stream: &mut WalStream, start: Lsn, end: Lsn) -> Vec
     }
     assert_eq!(start.saturating_add(bytes.len() as u64), end);
     bytes
+}
+
+/// A follower that has all that a writer has said is durable, in the middle of the first segment.
+pub(crate) struct CaughtUp {
+    pub(crate) dir: TempDir,
+    pub(crate) log: Log,
+    pub(crate) end: Lsn,
+    pub(crate) writer: StatusWriter,
+    pub(crate) server: TestServer,
+    pub(crate) stream: WalStream,
+}
+
+impl CaughtUp {
+    pub(crate) async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = Log::new();
+        let end = log.fill_into(1);
+        log.put(dir.path(), T1, 1, ".partial");
+        let writer = StatusWriter::create(&WalDir::on_os(dir.path()), status(T1, end)).unwrap();
+        let server = TestServer::start(dir.path(), &[]);
+        let mut stream = server.stream(None, start_of(1), T1).await;
+        receive(&mut stream, start_of(1), end).await;
+        Self { dir, log, end, writer, server, stream }
+    }
 }
