@@ -34,8 +34,17 @@ impl Followed {
         standby.configure("wal_receiver_timeout", "5s");
         standby.start();
         let follower = pg_receivewal(&root, Version::V15, &sender.conninfo(), &root.dir("received")).spawn();
-        let followed = Self { root, leader, receiver, sender, standby, follower };
+        let mut followed = Self { root, leader, receiver, sender, standby, follower };
+        // With nothing received, pg_receivewal that loses its sender comes back for what is written then. So it streams
+        // before anything is written, and has some of it before anything happens to its sender.
+        wait_until("pg_receivewal to stream", || {
+            let said = followed.sender.process().stderr();
+            said.lines().any(|line| line.contains("streaming begins") && line.contains("pg_receivewal"))
+        });
         followed.everything_arrives("first");
+        wait_until("pg_receivewal to have some", || {
+            !archive::wal_files(&followed.root.join("received")).is_empty()
+        });
         followed
     }
 
