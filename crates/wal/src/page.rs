@@ -175,6 +175,20 @@ pub fn first_record_position(lsn: Lsn, segment_size: SegmentSize) -> Lsn {
     }
 }
 
+/// Where the last byte of a record of `length` bytes (without the padding behind it) has its end, if the record begins at
+/// `start`: past every page header in between. Takes as long as the record has pages.
+pub fn end_of_record(start: Lsn, length: u32, segment_size: SegmentSize) -> Lsn {
+    let (mut at, mut left) = (first_record_position(start, segment_size), u64::from(length));
+    loop {
+        let room = PAGE_SIZE as u64 - at.as_u64() % PAGE_SIZE as u64;
+        if left <= room || at == Lsn::MAX {
+            return at.saturating_add(left);
+        }
+        left -= room;
+        at = first_record_position(at.saturating_add(room), segment_size);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,5 +238,18 @@ mod tests {
         assert_eq!(at(0x100_0000), 0x100_0028);
         assert_eq!(at(0x100_2000), 0x100_2018);
         assert_eq!(at(0x100_2100), 0x100_2100);
+    }
+
+    #[test]
+    fn records_end_past_the_headers_of_the_pages_that_they_cross() {
+        let end = |start: u64, length| {
+            end_of_record(Lsn::new(start), length, SegmentSize::new(1 << 20).unwrap()).as_u64()
+        };
+        assert_eq!(end(0x10_0028, 50), 0x10_005A);
+        assert_eq!(end(0x10_1FF8, 8), 0x10_2000, "just on the page");
+        assert_eq!(end(0x10_1FF8, 9), 0x10_2019, "one byte on the next");
+        assert_eq!(end(0x0F_FFF8, 24), 0x10_0038, "into the next segment");
+        assert_eq!(end(0x10_1FF8, 8 + 8168 + 1), 0x10_4019, "over a whole page");
+        assert_eq!(end(u64::MAX - 7, u32::MAX), u64::MAX);
     }
 }

@@ -48,6 +48,11 @@ impl SegmentReader {
         Self { dir, size, history, recycled, open: None }
     }
 
+    /// The size of the directory's segments.
+    pub fn segment_size(&self) -> SegmentSize {
+        self.size
+    }
+
     /// Goes on with a newer timeline's history. What was the newest timeline may have become an ancestor.
     pub fn set_history(&mut self, history: TimelineHistory) {
         if history != self.history {

@@ -26,8 +26,8 @@ pub(super) struct Job {
     pub(super) state: Option<ValidatorState>,
     /// The segment before them is an ancestor's, and is read first.
     pub(super) lead_in: bool,
-    /// Another segment of the timeline follows.
-    pub(super) goes_on: bool,
+    /// The segment of the timeline that follows, which another job has.
+    pub(super) next: Option<SegmentFile>,
 }
 
 #[derive(Debug)]
@@ -117,9 +117,9 @@ impl Run<'_> {
             }
         }
         if let Some(validator) = validator
-            && self.job.goes_on
+            && let Some(next) = &self.job.next
         {
-            self.join_next(validator);
+            self.join_next(next, validator);
         }
     }
 
@@ -167,22 +167,23 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Reads on into the next segment, which another job has, until a record that begins there is complete: the seam
-    /// between the two, prev-link and continued record, is then proved.
-    fn join_next(&mut self, mut validator: Validator) {
+    /// Reads on into the next segment until a record that begins there is complete: the seam between the two, prev-link
+    /// and continued record, is then proved.
+    fn join_next(&mut self, next: &SegmentFile, mut validator: Validator) {
         let boundary = self.job.size.end_of(self.job.last());
-        let next = self.job.last().next();
-        let end = self.job.size.end_of(next);
-        while validator.last_record().is_none_or(|last| last < boundary) && validator.position() < end {
+        let end = self.job.size.end_of(next.segment);
+        let is_joined = |validator: &Validator| validator.last_record().is_some_and(|last| last >= boundary);
+        while !is_joined(&validator) && validator.position() < end {
             let step = validator.position().saturating_add(PAGE_SIZE as u64).min(end);
             match self.feed_to(&mut validator, step, PAGE_SIZE) {
                 Ok(()) => {}
                 // In the next segment itself; its own job tells.
                 Err(Stop::Short | Stop::Unreadable(_)) => return,
+                Err(Stop::Invalid(_)) if is_joined(&validator) => return,
+                Err(Stop::Invalid(error)) if tail::is_clean_end(&mut self.reader, next, &error) => return,
                 Err(Stop::Invalid(error)) => {
-                    let file = next.file_name(self.job.timeline, self.job.size);
                     self.result.findings.push(Finding::Damaged {
-                        file,
+                        file: next.name.clone(),
                         lsn: error.lsn.to_string(),
                         reason: error.reason.to_string(),
                     });
@@ -221,15 +222,7 @@ impl Run<'_> {
                 Finding::Unreadable { file: name, reason: "it ends before its segment does".to_owned() }
             }
             Stop::Invalid(error) => {
-                let clean = file.partial
-                    && tail::is_clean_end(
-                        &mut self.reader,
-                        self.job.timeline,
-                        self.job.size,
-                        file.segment,
-                        &error,
-                    );
-                if clean {
+                if tail::is_clean_end(&mut self.reader, file, &error) {
                     unfinished()
                 } else {
                     let (lsn, reason) = (error.lsn.to_string(), error.reason.to_string());

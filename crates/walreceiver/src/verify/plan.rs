@@ -154,11 +154,11 @@ impl Plan {
                 files: vec![file.clone()],
                 state,
                 lead_in,
-                goes_on: false,
+                next: None,
             });
         }
         for job in &mut jobs {
-            job.goes_on = self.files.contains_key(&(job.timeline, job.last().next()));
+            job.next = self.files.get(&(job.timeline, job.last().next())).cloned();
         }
         jobs
     }

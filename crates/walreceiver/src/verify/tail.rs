@@ -4,51 +4,44 @@
 //! its file is made of zeros and filled from the front. So its WAL ends where it stops being valid if nothing follows,
 //! or nothing but the beginning of one record.
 
-use replication::waldir::SegmentReader;
-use wal::{Lsn, SegmentNo, SegmentSize, TimelineId, WalError};
+use replication::waldir::{SegmentFile, SegmentReader};
+use wal::page::end_of_record;
+use wal::{Lsn, WalError};
 
 const CHUNK: usize = 256 << 10;
 
-/// Whether `error`, met in this unfinished segment, is the end and not damage. If the file cannot be read, it is not.
-pub(super) fn is_clean_end(
-    reader: &mut SegmentReader,
-    timeline: TimelineId,
-    size: SegmentSize,
-    segment: SegmentNo,
-    error: &WalError,
-) -> bool {
-    let Some(written) = end_of_written(reader, timeline, size, segment) else { return false };
+/// Whether `error`, met in this file, is the end of an unfinished segment and not damage. If the file cannot be read, it
+/// is not.
+pub(super) fn is_clean_end(reader: &mut SegmentReader, file: &SegmentFile, error: &WalError) -> bool {
+    if !file.partial {
+        return false;
+    }
+    let Some(written) = end_of_written(reader, file) else { return false };
     if written <= error.lsn {
         return true;
     }
-    // A record's length comes first; with that many bytes there it was complete, and should have been valid. One that
-    // began in the segment before cannot be judged by its length: it goes on to the end of what is written.
-    if error.lsn < size.start_of(segment) {
-        return false;
-    }
+    // A record's length comes first; with that many bytes there it was complete, and should have been valid. It may have
+    // begun in the segment before, which may be an ancestor's.
+    let timeline = reader.history().timeline_at(error.lsn);
     let mut length = [0; 4];
     match reader.read_exact_at(timeline, error.lsn, &mut length) {
         Ok(()) => {
             let length = u32::from_le_bytes(length);
-            length >= 24 && error.lsn.saturating_add(u64::from(length)) > written
+            length >= 24 && end_of_record(error.lsn, length, reader.segment_size()) > written
         }
         Err(_) => false,
     }
 }
 
 /// After the last byte of the segment that is not zero.
-fn end_of_written(
-    reader: &mut SegmentReader,
-    timeline: TimelineId,
-    size: SegmentSize,
-    segment: SegmentNo,
-) -> Option<Lsn> {
-    let (start, end) = (size.start_of(segment), size.end_of(segment));
+fn end_of_written(reader: &mut SegmentReader, file: &SegmentFile) -> Option<Lsn> {
+    let size = reader.segment_size();
+    let (start, end) = (size.start_of(file.segment), size.end_of(file.segment));
     let mut written = start;
     let mut at = start;
     let mut buffer = vec![0; CHUNK];
     while at < end {
-        let count = reader.read_at(timeline, at, &mut buffer).ok()?;
+        let count = reader.read_at(file.timeline, at, &mut buffer).ok()?;
         if count == 0 {
             break;
         }

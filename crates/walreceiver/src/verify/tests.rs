@@ -54,6 +54,7 @@ impl Archive {
         std::thread::sleep(std::time::Duration::from_millis(120)); // ctime cannot be set
     }
 
+    /// Looks at everything, or (not `full`) at what is not remembered as proved.
     fn verify_with(&self, full: bool) -> Verification {
         let progress = Progress::default();
         let options = VerifyOptions { full, jobs: NonZero::new(2).unwrap(), progress: &progress };
@@ -162,6 +163,42 @@ fn an_unfinished_segment_ends_with_zeros_or_half_a_record_but_not_with_damage() 
     hole[8192..16_384].fill(0);
     fs::write(archive.path(&partial), &hole).unwrap();
     assert_eq!(archive.failures().len(), 1, "zeros in the middle");
+}
+
+/// The unfinished segment's content after a change of it.
+type Changed = (&'static str, Box<dyn Fn(&mut [u8])>);
+
+#[test]
+fn the_seam_to_an_unfinished_segment_is_proved_as_far_as_that_has_come() {
+    let (archive, finished) = (Archive::new(), 128);
+    let stream = wal(finished * size().bytes() as usize + 9000);
+    archive.put(1, &stream);
+    let partial = archive.path(&(name(1, finished as u64) + ".partial"));
+    let content = fs::read(&partial).unwrap();
+    let continued = u32::from_le_bytes(content[16..20].try_into().unwrap()) as usize;
+    assert!(continued > 500, "a record goes on in the unfinished segment");
+    let cut = |at: usize| move |content: &mut [u8]| content[at..].fill(0);
+    let sound: [Changed; 5] = [
+        ("several records", Box::new(|_| {})),
+        ("nothing", Box::new(cut(0))),
+        ("the first bytes of the record that goes on", Box::new(cut(40 + 100))),
+        ("that record alone", Box::new(cut(40 + continued.next_multiple_of(8)))),
+        ("half of the next record, too", Box::new(cut(40 + continued + 1000))),
+    ];
+    for (what, change) in sound {
+        let mut changed = content.clone();
+        change(&mut changed);
+        fs::write(&partial, &changed).unwrap();
+        assert!(archive.verify_with(true).proved, "{what}");
+    }
+    for (what, at) in
+        [("the record that goes on", 60), ("the link of the next", 40 + continued.next_multiple_of(8) + 8)]
+    {
+        let mut changed = content.clone();
+        changed[at] ^= 1;
+        fs::write(&partial, &changed).unwrap();
+        assert!(!archive.verify_with(true).proved, "{what} is damaged");
+    }
 }
 
 #[test]
