@@ -1,9 +1,9 @@
 //! COPY data in: bytes in pieces of any size become records of fields.
 //!
 //! The decoder keeps at most one unfinished record. A record's fields are unescaped into one buffer that is reused; NULL is
-//! told from the empty text as the format has it. Source: `copyfromparse.c`.
+//! told from the empty text as the format has it. Where records end is in `lines`, what is in them in `fields`. Source: `copyfromparse.c`.
 
-use super::CopyOptions;
+use super::{CopyOptions, fields, lines};
 use crate::error::{SqlError, sqlstate};
 
 /// The longest record: a client that never sends a line's end is refused instead of filling the memory.
@@ -135,7 +135,7 @@ impl CopyDecoder {
                     Some(found) => return Ok(found),
                 }
             }
-            let Some((end, next)) = self.find_end()? else { return Ok(false) };
+            let Some((end, next)) = self.find_end() else { return Ok(false) };
             let (start, quoted) = (self.at, self.quoted);
             (self.at, self.scanned, self.quoted) = (next, next, false);
             self.line += 1;
@@ -152,141 +152,32 @@ impl CopyDecoder {
             record.clear();
             let line = &self.pending[start..end];
             if self.options.csv {
-                csv(line, &self.options, record)?
+                fields::csv(line, &self.options, record)?
             } else {
-                text(line, &self.options, record)?
+                fields::text(line, &self.options, record)?
             }
             return Ok(true);
         }
     }
 
     /// End of the next record and beginning of the one behind it.
-    fn find_end(&mut self) -> Result<Option<(usize, usize)>, SqlError> {
-        let mut i = self.scanned;
-        while let Some(&byte) = self.pending.get(i) {
-            if self.options.csv {
-                // An escape that is no quote keeps the quote behind it from ending the field.
-                if self.quoted && byte == self.options.escape && self.options.escape != self.options.quote {
-                    if i + 1 == self.pending.len() && !self.ended {
-                        break;
-                    }
-                    i += 2;
-                    continue;
-                }
-                if byte == self.options.quote {
-                    self.quoted = !self.quoted;
-                }
-            } else if byte == b'\\' {
-                // The byte behind a backslash is data, a line's end included.
-                if i + 1 == self.pending.len() && !self.ended {
-                    break;
-                }
-                i += 2;
-                continue;
-            }
-            if byte == b'\n' && !self.quoted {
-                let end = if i > self.at && self.pending[i - 1] == b'\r' { i - 1 } else { i };
-                return Ok(Some((end, i + 1)));
-            }
-            i += 1;
+    fn find_end(&mut self) -> Option<(usize, usize)> {
+        let mut scan = lines::Scan { data: &self.pending, at: self.scanned, ended: self.ended };
+        let newline = match self.options.csv {
+            true => scan.end_of_csv(&self.options, &mut self.quoted),
+            false => scan.end_of_text(),
+        };
+        if let Some(newline) = newline {
+            let end =
+                if newline > self.at && self.pending[newline - 1] == b'\r' { newline - 1 } else { newline };
+            return Some((end, newline + 1));
         }
-        self.scanned = i.min(self.pending.len());
+        self.scanned = scan.at.min(self.pending.len());
         if self.ended && self.at < self.pending.len() {
             let length = self.pending.len();
             let end = if self.pending.last() == Some(&b'\r') && !self.quoted { length - 1 } else { length };
-            return Ok(Some((end.max(self.at), length)));
+            return Some((end.max(self.at), length));
         }
-        Ok(None)
-    }
-}
-
-fn text(line: &[u8], options: &CopyOptions, record: &mut CopyRecord) -> Result<(), SqlError> {
-    let mut i = 0;
-    loop {
-        let raw_start = i;
-        let start = record.data.len();
-        while let Some(&byte) = line.get(i) {
-            if byte == options.delimiter {
-                break;
-            }
-            i += 1;
-            if byte != b'\\' {
-                if byte == b'\r' {
-                    let message = "literal carriage return found in data";
-                    return Err(SqlError::new(sqlstate::BAD_COPY_FILE_FORMAT, message)
-                        .with_hint("Use \"\\r\" to represent carriage return."));
-                }
-                record.data.push(byte);
-                continue;
-            }
-            let Some(&escaped) = line.get(i) else {
-                record.data.push(b'\\');
-                break;
-            };
-            i += 1;
-            let plain = match escaped {
-                b'b' => 8,
-                b'f' => 12,
-                b'n' => b'\n',
-                b'r' => b'\r',
-                b't' => b'\t',
-                b'v' => 11,
-                b'0'..=b'7' => digits(line, &mut i, escaped - b'0', 8, 2),
-                b'x' if line.get(i).is_some_and(u8::is_ascii_hexdigit) => digits(line, &mut i, 0, 16, 2),
-                other => other,
-            };
-            record.data.push(plain);
-        }
-        let null = line[raw_start..i] == options.null[..];
-        if !record.push(start, null) || i >= line.len() {
-            return Ok(());
-        }
-        i += 1;
-    }
-}
-
-/// Reads up to `max` more digits of a byte given in octal or hexadecimal.
-fn digits(line: &[u8], at: &mut usize, first: u8, base: u32, max: usize) -> u8 {
-    let mut value = u32::from(first);
-    for _ in 0..max {
-        let Some(digit) = line.get(*at).and_then(|b| char::from(*b).to_digit(base)) else { break };
-        value = value * base + digit;
-        *at += 1;
-    }
-    (value & 0xff) as u8
-}
-
-fn csv(line: &[u8], options: &CopyOptions, record: &mut CopyRecord) -> Result<(), SqlError> {
-    let mut i = 0;
-    loop {
-        let raw_start = i;
-        let start = record.data.len();
-        let (mut quoted, mut saw_quote) = (false, false);
-        while let Some(&byte) = line.get(i) {
-            if !quoted && byte == options.delimiter {
-                break;
-            }
-            i += 1;
-            if quoted
-                && byte == options.escape
-                && line.get(i).is_some_and(|n| *n == options.escape || *n == options.quote)
-            {
-                record.data.push(line[i]);
-                i += 1;
-            } else if byte == options.quote {
-                quoted = !quoted;
-                saw_quote = true;
-            } else {
-                record.data.push(byte);
-            }
-        }
-        if quoted {
-            return Err(SqlError::new(sqlstate::BAD_COPY_FILE_FORMAT, "unterminated CSV quoted field"));
-        }
-        let null = !saw_quote && line[raw_start..i] == options.null[..];
-        if !record.push(start, null) || i >= line.len() {
-            return Ok(());
-        }
-        i += 1;
+        None
     }
 }

@@ -3,6 +3,8 @@
 mod binary;
 mod decode;
 mod encode;
+mod fields;
+mod lines;
 mod options;
 mod rows;
 #[cfg(test)]

@@ -5,6 +5,9 @@
 //! already, they are inserted as INSERT would. A table that is empty when a COPY of some size begins is given such a tree;
 //! until the transaction ends, others who want to write to it wait.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+
 use engine::{BulkLoad, TreeId};
 use sql::copy::{CopyDecoder, CopyRecord};
 use sql::plan::{CopyFromPlan, unique_violation};
@@ -40,6 +43,8 @@ pub(super) struct CopyFromRun {
     tree: TreeId,
     /// Nobody else can reach the tree: its rows need no locks.
     alone: bool,
+    /// The counter of the tree's row ids, in a table without a primary key; known from the first row on.
+    row_ids: Option<Arc<AtomicI64>>,
     /// The row in `key` and `row` is not placed yet.
     has_row: bool,
     key: Vec<u8>,
@@ -73,6 +78,7 @@ impl CopyFromRun {
             target: Target::Undecided,
             tree: TreeId::new(plan.table.tree),
             alone: false,
+            row_ids: None,
             has_row: false,
             key: Vec::new(),
             row: Vec::new(),
@@ -181,8 +187,14 @@ impl CopyFromRun {
         plan.encode(&self.record, &env.expressions(), &mut self.key, &mut self.row)
             .map_err(|error| line(self.decoder.line(), error.into()))?;
         if table.primary_key.is_none() {
-            let counter = env.context.shared.catalog.row_ids.counter(self.tree, env.transaction)?;
-            key::encode_rowid(next_row_id(&counter)?, &mut self.key);
+            let counter = match &mut self.row_ids {
+                Some(counter) => counter,
+                unknown => {
+                    let row_ids = &env.context.shared.catalog.row_ids;
+                    unknown.insert(row_ids.counter(self.tree, env.transaction)?)
+                }
+            };
+            key::encode_rowid(next_row_id(counter)?, &mut self.key);
         }
         Ok(true)
     }
