@@ -4,10 +4,10 @@
 
 use std::collections::HashMap;
 use std::ops::Bound;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use engine::btree::{BTree, Cursor, Gap};
-use engine::page::{PAGE_SIZE, Page};
+use engine::page::{PAGE_SIZE, Page, SharedPage};
 use engine::page_access::{PageReader, PageWriter};
 use engine::{EngineError, PageId, TreeId};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
@@ -53,14 +53,14 @@ fn key(number: u32) -> Vec<u8> {
 }
 
 #[derive(Clone)]
-struct Memory(HashMap<PageId, Arc<Page>>);
+struct Memory(HashMap<PageId, SharedPage>);
 
 fn no_such_page(id: PageId) -> EngineError {
     EngineError::Damaged { page: id, reason: "no such page".to_owned() }
 }
 
 impl PageReader for Memory {
-    fn page(&self, id: PageId) -> std::result::Result<Arc<Page>, EngineError> {
+    fn page(&self, id: PageId) -> std::result::Result<SharedPage, EngineError> {
         self.0.get(&id).cloned().ok_or_else(|| no_such_page(id))
     }
 }
@@ -71,11 +71,11 @@ impl PageWriter for Memory {
     }
 
     fn page_mut(&mut self, id: PageId) -> std::result::Result<&mut Page, EngineError> {
-        self.0.get_mut(&id).map(Arc::make_mut).ok_or_else(|| no_such_page(id))
+        self.0.get_mut(&id).map(SharedPage::make_mut).ok_or_else(|| no_such_page(id))
     }
 
     fn new_page(&mut self, id: PageId) -> std::result::Result<&mut Page, EngineError> {
-        self.0.insert(id, Page::zeroed_shared());
+        self.0.insert(id, SharedPage::zeroed());
         self.page_mut(id)
     }
 }
@@ -104,7 +104,7 @@ fn damage(tree: &mut Memory, input: &mut Unstructured<'_>) -> Result<()> {
             _ => input.int_in_range(0..=PAGE_SIZE - 1)?,
         };
         let Some(page) = tree.0.get_mut(&id) else { continue };
-        let page = Arc::make_mut(page);
+        let page = page.make_mut();
         for (place, byte) in page.bytes_mut().iter_mut().skip(start).zip(bytes) {
             *place = *byte;
         }

@@ -5,23 +5,22 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::Arc;
 use std::time::Instant;
 
 use engine::btree::{BTree, Cursor};
-use engine::page::Page;
+use engine::page::{Page, SharedPage};
 use engine::page_access::{PageReader, PageWriter};
 use engine::{EngineError, PageId, TreeId};
 
 #[derive(Default)]
-struct Pages(Vec<Arc<Page>>);
+struct Pages(Vec<SharedPage>);
 
 fn missing(page: PageId) -> EngineError {
     EngineError::Damaged { page, reason: "no such page".to_owned() }
 }
 
 impl PageReader for Pages {
-    fn page(&self, id: PageId) -> Result<Arc<Page>, EngineError> {
+    fn page(&self, id: PageId) -> Result<SharedPage, EngineError> {
         self.0.get(id.block.as_u32() as usize).cloned().ok_or_else(|| missing(id))
     }
 }
@@ -32,15 +31,15 @@ impl PageWriter for Pages {
     }
 
     fn page_mut(&mut self, id: PageId) -> Result<&mut Page, EngineError> {
-        self.0.get_mut(id.block.as_u32() as usize).and_then(Arc::get_mut).ok_or_else(|| missing(id))
+        self.0.get_mut(id.block.as_u32() as usize).and_then(SharedPage::get_mut).ok_or_else(|| missing(id))
     }
 
     fn new_page(&mut self, id: PageId) -> Result<&mut Page, EngineError> {
         let block = id.block.as_u32() as usize;
         if self.0.len() <= block {
-            self.0.resize_with(block + 1, Page::zeroed_shared);
+            self.0.resize_with(block + 1, SharedPage::zeroed);
         }
-        self.0[block] = Page::zeroed_shared();
+        self.0[block] = SharedPage::zeroed();
         self.page_mut(id)
     }
 }

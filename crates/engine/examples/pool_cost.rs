@@ -10,7 +10,7 @@ use std::thread;
 
 use disk::OsDisk;
 use engine::buffer::{BufferPool, PoolOptions, WalBeforeData};
-use engine::page::Page;
+use engine::page::{Page, SharedPage};
 use engine::relation::RelationFiles;
 use engine::{EngineError, PageId, TreeId};
 use wal::Lsn;
@@ -37,11 +37,11 @@ fn pool(dir: &Path, mebibytes: u64) -> BufferPool {
     BufferPool::new(files, Arc::new(Durable), options)
 }
 
-fn page(lsn: u64) -> Arc<Page> {
+fn page(lsn: u64) -> SharedPage {
     let mut page = Page::zeroed();
     page.init(16);
     page.set_lsn(Lsn::new(lsn));
-    Arc::from(page)
+    SharedPage::from(&*page)
 }
 
 /// Blocks in an order that no cache foresees.
@@ -91,10 +91,10 @@ fn measure_all(dir: &Path) -> Result<(), EngineError> {
     });
     measure("copy of a page into a new allocation", 1_000_000, || {
         for _ in 0..1_000_000 {
-            black_box(Arc::new(Page::clone(black_box(&sample))));
+            black_box(SharedPage::from(black_box(&*sample)));
         }
     });
-    black_box(Arc::make_mut(&mut sample));
+    black_box(sample.make_mut());
 
     let blocks = 10_000;
     let large = pool(dir, 128);
@@ -125,7 +125,7 @@ fn measure_all(dir: &Path) -> Result<(), EngineError> {
 
 fn measure_publish(pool: &BufferPool, blocks: u32) {
     let mut lsn = pool.snapshots().current().as_u64();
-    let copies: Vec<Arc<Page>> = (0..5000).map(|n| page(lsn + n + 1)).collect();
+    let copies: Vec<SharedPage> = (0..5000).map(|n| page(lsn + n + 1)).collect();
     println!("             of {blocks} pages:");
     measure("publish of a page made before, and confirmation", 5000, || {
         for copy in copies {
@@ -143,7 +143,7 @@ fn measure_publish(pool: &BufferPool, blocks: u32) {
                     .filter_map(|n| {
                         let id = scattered(lsn * pages + n, blocks);
                         let mut copy = pool.copy(&*pool.latest(id).ok()?);
-                        Arc::get_mut(&mut copy)?.set_lsn(Lsn::new(lsn));
+                        copy.get_mut()?.set_lsn(Lsn::new(lsn));
                         Some((id, copy))
                     })
                     .collect();
@@ -197,7 +197,7 @@ fn measure_misses(dir: &Path) -> Result<(), EngineError> {
             let id = scattered(lsn, blocks);
             let Ok(base) = small.latest(id) else { continue };
             let mut copy = small.copy(&base);
-            if let Some(copy) = Arc::get_mut(&mut copy) {
+            if let Some(copy) = copy.get_mut() {
                 copy.set_lsn(Lsn::new(lsn));
             }
             small.publish([(id, copy)]);

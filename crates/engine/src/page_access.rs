@@ -1,16 +1,14 @@
 //! How trees reach their pages, whoever reads or writes them.
 
-use std::sync::Arc;
-
 use wal::Lsn;
 
-use crate::page::Page;
+use crate::page::{Page, SharedPage};
 use crate::{EngineError, PageId};
 
 /// Pages as of one LSN: a snapshot's, or the latest.
 pub trait PageReader {
     /// The page, never half-changed. Stays as it is while the caller holds it.
-    fn page(&self, id: PageId) -> Result<Arc<Page>, EngineError>;
+    fn page(&self, id: PageId) -> Result<SharedPage, EngineError>;
 
     /// Which state these are the pages of, if each of them stays what it is for as long as there are readers as of that LSN:
     /// a snapshot's LSN. `None` for the latest pages. What holds a page from an earlier call need not ask for it again if

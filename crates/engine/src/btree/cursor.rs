@@ -1,7 +1,6 @@
 //! Reading a range of a tree in either direction.
 
 use std::ops::Bound;
-use std::sync::Arc;
 
 use wal::Lsn;
 
@@ -202,7 +201,7 @@ impl Cursor {
         let as_of = r.as_of();
         if let Some(held) = &self.leaf {
             let same_state = as_of.is_some() && as_of == held.as_of;
-            if same_state || Arc::ptr_eq(&r.page(held.leaf.id)?, &held.leaf.page) {
+            if same_state || r.page(held.leaf.id)?.is_same(&held.leaf.page) {
                 return Ok(false);
             }
         }

@@ -1,8 +1,6 @@
 //! The way from the root to a leaf.
 
-use std::sync::Arc;
-
-use crate::page::Page;
+use crate::page::{Page, SharedPage};
 use crate::page_access::{PageReader, PageWriter};
 use crate::{EngineError, PageId, TreeId};
 
@@ -117,7 +115,7 @@ pub(super) fn get_with<R: PageReader + ?Sized, T>(
 #[derive(Debug)]
 pub(super) struct Leaf {
     pub(super) id: PageId,
-    pub(super) page: Arc<Page>,
+    pub(super) page: SharedPage,
 }
 
 /// Which leaf to go to.

@@ -1,13 +1,12 @@
 //! Making room: which pages leave the pool when it is full.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use wal::Lsn;
 
 use super::BufferPool;
 use super::shard::{Frames, Shard};
-use crate::page::Page;
+use crate::page::SharedPage;
 use crate::{EngineError, PageId};
 
 /// How many pages one call makes leave at most: more than come in, so that a shard that grew too large shrinks again.
@@ -58,13 +57,13 @@ impl BufferPool {
         &self,
         mut frames: impl std::ops::DerefMut<Target = Frames>,
         id: PageId,
-        freed: &mut Vec<Arc<Page>>,
+        freed: &mut Vec<SharedPage>,
     ) {
         let leaves =
             frames.get_mut(id).is_some_and(|frame| !frame.dirty && !frame.writing && frame.older() == 0);
         if leaves && let Some(frame) = frames.remove(id) {
             self.evicted.fetch_add(1, Ordering::Relaxed);
-            freed.push(Arc::clone(frame.newest()));
+            freed.push(frame.newest().clone());
         }
     }
 }
@@ -75,7 +74,7 @@ fn choose_victim(
     frames: &mut Frames,
     flushed: Lsn,
     oldest: Lsn,
-    freed: &mut Vec<Arc<Page>>,
+    freed: &mut Vec<SharedPage>,
 ) -> Option<Victim> {
     let mut unflushed = None;
     // The first time round may do no more than take back every second chance.

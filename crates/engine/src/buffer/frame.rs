@@ -1,11 +1,9 @@
 //! One page in the pool, with the versions of it that are still needed.
 
-use std::sync::Arc;
-
 use wal::Lsn;
 
 use crate::PageId;
-use crate::page::Page;
+use crate::page::SharedPage;
 use crate::snapshot::Needed;
 
 /// How many older versions a frame may gather before those that nobody needs are looked for.
@@ -16,7 +14,7 @@ const PRUNE_FROM: usize = 4;
 struct Version {
     /// The page's `pd_lsn`.
     lsn: Lsn,
-    page: Arc<Page>,
+    page: SharedPage,
 }
 
 /// A page in the pool.
@@ -37,7 +35,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    pub(super) fn new(id: PageId, page: Arc<Page>) -> Self {
+    pub(super) fn new(id: PageId, page: SharedPage) -> Self {
         let newest = Version { lsn: page.lsn(), page };
         Self {
             id,
@@ -50,7 +48,7 @@ impl Frame {
         }
     }
 
-    pub(super) fn newest(&self) -> &Arc<Page> {
+    pub(super) fn newest(&self) -> &SharedPage {
         &self.newest.page
     }
 
@@ -59,7 +57,7 @@ impl Frame {
     }
 
     /// The newest version up to `lsn`.
-    pub(super) fn version_at(&self, lsn: Lsn) -> Option<&Arc<Page>> {
+    pub(super) fn version_at(&self, lsn: Lsn) -> Option<&SharedPage> {
         if self.newest.lsn <= lsn {
             return Some(&self.newest.page);
         }
@@ -73,13 +71,13 @@ impl Frame {
     }
 
     /// Makes `page` the newest version and gives back the one it was.
-    pub(super) fn replace(&mut self, page: Arc<Page>) -> Arc<Page> {
+    pub(super) fn replace(&mut self, page: SharedPage) -> SharedPage {
         let newest = Version { lsn: page.lsn(), page };
         std::mem::replace(&mut self.newest, newest).page
     }
 
     /// Makes `page` the newest version and keeps the one it was behind it.
-    pub(super) fn supersede(&mut self, page: Arc<Page>) {
+    pub(super) fn supersede(&mut self, page: SharedPage) {
         let newest = Version { lsn: page.lsn(), page };
         debug_assert!(self.newest.lsn < newest.lsn, "{} goes back", self.id);
         self.older.push(std::mem::replace(&mut self.newest, newest));
@@ -105,7 +103,7 @@ impl Frame {
     }
 
     /// Moves the versions that no snapshot from `oldest` on can need to `freed`.
-    pub(super) fn trim(&mut self, oldest: Lsn, freed: &mut Vec<Arc<Page>>) {
+    pub(super) fn trim(&mut self, oldest: Lsn, freed: &mut Vec<SharedPage>) {
         // A version is needed up to the LSN of the next one.
         let successors = self.older.iter().map(|version| version.lsn).chain([self.newest.lsn]).skip(1);
         let unneeded = successors.take_while(|&successor| successor <= oldest).count();
@@ -113,7 +111,7 @@ impl Frame {
     }
 
     /// Moves the versions that none of the snapshots in `needed` needs to `freed`.
-    pub(super) fn prune(&mut self, needed: &Needed, freed: &mut Vec<Arc<Page>>) {
+    pub(super) fn prune(&mut self, needed: &Needed, freed: &mut Vec<SharedPage>) {
         let mut at = self.older.len();
         let mut successor = self.newest.lsn;
         while let Some(before) = at.checked_sub(1) {
@@ -128,12 +126,12 @@ impl Frame {
     }
 
     /// Moves all versions but the newest to `freed`.
-    pub(super) fn give_up_older(&mut self, freed: &mut Vec<Arc<Page>>) {
+    pub(super) fn give_up_older(&mut self, freed: &mut Vec<SharedPage>) {
         freed.extend(self.older.drain(..).map(|version| version.page));
     }
 
     /// Whether somebody outside the pool holds the newest version: then evicting it would free nothing.
     pub(super) fn in_use(&self) -> bool {
-        Arc::strong_count(&self.newest.page) > 1
+        self.newest.page.is_shared()
     }
 }

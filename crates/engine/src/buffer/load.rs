@@ -1,12 +1,11 @@
 //! Reading pages from their files, each by one thread while others wait for it.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::BufferPool;
 use super::frame::Frame;
 use super::shard::Shard;
-use crate::page::Page;
+use crate::page::SharedPage;
 use crate::{EngineError, PageId};
 
 /// Says that a page is being read, or made, until it is dropped.
@@ -17,19 +16,19 @@ pub(super) struct Loading<'a> {
 
 impl BufferPool {
     /// Reads a page that has no frame and gives it one. `None` if another thread did so meanwhile.
-    pub(super) fn load(&self, shard: &Shard, id: PageId) -> Result<Option<Arc<Page>>, EngineError> {
+    pub(super) fn load(&self, shard: &Shard, id: PageId) -> Result<Option<SharedPage>, EngineError> {
         let Some(loading) = Loading::begin(shard, id) else { return Ok(None) };
         self.make_room(shard)?;
         let page = self.read(id)?;
-        shard.lock().insert(Frame::new(id, Arc::clone(&page)));
+        shard.lock().insert(Frame::new(id, page.clone()));
         drop(loading);
         Ok(Some(page))
     }
 
     /// The page as its file has it, verified.
-    pub(super) fn read(&self, id: PageId) -> Result<Arc<Page>, EngineError> {
+    pub(super) fn read(&self, id: PageId) -> Result<SharedPage, EngineError> {
         let mut page = self.spare.take();
-        if let Some(buffer) = Arc::get_mut(&mut page) {
+        if let Some(buffer) = page.get_mut() {
             self.files.read_block(id, buffer)?;
         }
         page.verify(id)?;

@@ -37,7 +37,7 @@ pub use self::stats::PoolStats;
 use self::superseded::Superseded;
 pub use self::view::{LatestView, SnapshotView, latest_view};
 pub use self::wal_before_data::WalBeforeData;
-use crate::page::{PAGE_SIZE, Page};
+use crate::page::{PAGE_SIZE, Page, SharedPage};
 use crate::relation::RelationFiles;
 use crate::snapshot::{SnapshotGuard, Snapshots};
 use crate::{EngineError, PageId};
@@ -115,7 +115,7 @@ impl BufferPool {
     /// Fails with [`EngineError::SnapshotTooOld`] if that version was given up, with [`EngineError::Damaged`] if the page
     /// in the file is not one that was written or the file ends before it, with [`EngineError::NoTree`] if there is no
     /// file, and with [`EngineError::File`] if reading, or writing a page to make room, failed.
-    pub fn get_at(&self, id: PageId, snapshot: &SnapshotGuard) -> Result<Arc<Page>, EngineError> {
+    pub fn get_at(&self, id: PageId, snapshot: &SnapshotGuard) -> Result<SharedPage, EngineError> {
         let found = self.lookup(id, snapshot.lsn());
         // Asked after the lookup: what is given up on account of a cancelled snapshot, be it a version or the file of a
         // tree that was dropped since, is so after the cancelling.
@@ -127,7 +127,7 @@ impl BufferPool {
     }
 
     /// The page as it was published last. Errors as for [`BufferPool::get_at`].
-    pub fn latest(&self, id: PageId) -> Result<Arc<Page>, EngineError> {
+    pub fn latest(&self, id: PageId) -> Result<SharedPage, EngineError> {
         match self.lookup(id, Lsn::MAX)? {
             Some(page) => Ok(page),
             None => unreachable!("the newest version of a page is never newer than the last LSN"),
@@ -135,14 +135,14 @@ impl BufferPool {
     }
 
     /// A page with anything on it that nobody else holds, to be written anew and published.
-    pub(crate) fn spare_page(&self) -> Arc<Page> {
+    pub(crate) fn spare_page(&self) -> SharedPage {
         self.spare.take()
     }
 
     /// A copy of `page` to be changed and published: in memory that a version given up before has left, if there is any.
-    pub fn copy(&self, page: &Page) -> Arc<Page> {
+    pub fn copy(&self, page: &Page) -> SharedPage {
         let mut copy = self.spare.take();
-        match Arc::get_mut(&mut copy) {
+        match copy.get_mut() {
             Some(bytes) => bytes.copy_from(page),
             None => unreachable!("nobody else holds a spare page"),
         }
@@ -150,7 +150,7 @@ impl BufferPool {
     }
 
     /// The newest version up to `lsn`, read from its file if need be; `None` if all versions there are are newer.
-    fn lookup(&self, id: PageId, lsn: Lsn) -> Result<Option<Arc<Page>>, EngineError> {
+    fn lookup(&self, id: PageId, lsn: Lsn) -> Result<Option<SharedPage>, EngineError> {
         let shard = self.shard(id);
         loop {
             if let Some(found) = shard.lock().find(id, lsn) {

@@ -1,6 +1,5 @@
 //! Publishing what a run has changed.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use wal::Lsn;
@@ -11,7 +10,7 @@ use super::load::Loading;
 use super::shard::Shard;
 use super::superseded::Superseded;
 use crate::PageId;
-use crate::page::Page;
+use crate::page::SharedPage;
 use crate::snapshot::Needed;
 
 /// One call of [`BufferPool::publish`].
@@ -32,7 +31,7 @@ impl BufferPool {
     /// Only for the holder of the writer lock. Every page carries the `pd_lsn` of the run's end, which is above that of
     /// any page published before; readers see the pages when a snapshot at that LSN or later is current. Cannot fail: if
     /// making room for new pages does, that is logged, the pool grows instead, and whoever reads next gets the error.
-    pub fn publish(&self, pages: impl IntoIterator<Item = (PageId, Arc<Page>)>) {
+    pub fn publish(&self, pages: impl IntoIterator<Item = (PageId, SharedPage)>) {
         let mut superseded = self.lock_superseded();
         let mut publishing = Publishing {
             pool: self,
@@ -53,7 +52,7 @@ impl BufferPool {
 }
 
 impl Publishing<'_> {
-    fn publish_one(&mut self, id: PageId, mut page: Arc<Page>) {
+    fn publish_one(&mut self, id: PageId, mut page: SharedPage) {
         let shard = self.pool.shard(id);
         loop {
             page = match self.supersede(shard, id, page) {
@@ -69,7 +68,7 @@ impl Publishing<'_> {
     }
 
     /// Puts `page` before the versions that its frame has; gives it back if it has no frame.
-    fn supersede(&mut self, shard: &Shard, id: PageId, page: Arc<Page>) -> Option<Arc<Page>> {
+    fn supersede(&mut self, shard: &Shard, id: PageId, page: SharedPage) -> Option<SharedPage> {
         let mut frames = shard.lock();
         let Some(frame) = frames.get_mut(id) else { return Some(page) };
         frame.referenced = true;
@@ -98,13 +97,13 @@ impl Publishing<'_> {
     }
 
     /// Gives the page a frame, with the version in its file behind the new one if it may be needed.
-    fn insert(&mut self, shard: &Shard, id: PageId, page: Arc<Page>, loading: Loading<'_>) {
+    fn insert(&mut self, shard: &Shard, id: PageId, page: SharedPage, loading: Loading<'_>) {
         if let Err(error) = self.pool.make_room(shard) {
             tracing::error!("the buffer pool grows beyond its size: {error}");
         }
         let lsn = page.lsn();
         let older = if self.keeps_older { self.read_older(id) } else { None };
-        let mut frame = Frame::new(id, older.unwrap_or_else(|| Arc::clone(&page)));
+        let mut frame = Frame::new(id, older.unwrap_or_else(|| page.clone()));
         if frame.can_be_superseded_at(lsn) {
             frame.supersede(page);
             self.pool.versions.fetch_add(1, Ordering::Relaxed);
@@ -119,7 +118,7 @@ impl Publishing<'_> {
     }
 
     /// The page as its file has it, if it does.
-    fn read_older(&self, id: PageId) -> Option<Arc<Page>> {
+    fn read_older(&self, id: PageId) -> Option<SharedPage> {
         let blocks = self.pool.files.blocks(id.tree).unwrap_or(0);
         if id.block.as_u32() >= blocks {
             return None;

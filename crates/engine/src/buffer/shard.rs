@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use wal::Lsn;
 
 use super::frame::Frame;
-use crate::page::Page;
+use crate::page::SharedPage;
 use crate::{PageId, TreeId};
 
 /// Frames that a shard should have at least, so that they spread evenly enough.
@@ -74,7 +74,7 @@ impl Frames {
         clippy::option_option,
         reason = "two questions: is the page here, and is there such a version of it"
     )]
-    pub(super) fn find(&mut self, id: PageId, lsn: Lsn) -> Option<Option<Arc<Page>>> {
+    pub(super) fn find(&mut self, id: PageId, lsn: Lsn) -> Option<Option<SharedPage>> {
         let Some(&at) = self.table.get(&id) else {
             self.misses += 1;
             return None;
@@ -82,7 +82,7 @@ impl Frames {
         self.hits += 1;
         let frame = &mut self.frames[at];
         frame.referenced = true;
-        Some(frame.version_at(lsn).map(Arc::clone))
+        Some(frame.version_at(lsn).cloned())
     }
 
     pub(super) fn get_mut(&mut self, id: PageId) -> Option<&mut Frame> {

@@ -2,14 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{MutexGuard, PoisonError};
 use std::thread;
 
 use wal::Lsn;
 
 use super::BufferPool;
 use crate::PageId;
-use crate::page::Page;
+use crate::page::SharedPage;
 use crate::snapshot::Needed;
 
 /// Entries that publishing one page may work off: more than it adds, so that a backlog shrinks, and few, so that no
@@ -33,7 +33,7 @@ pub(super) struct Superseded {
     /// Beyond the limit with no snapshot to cancel: how many it takes before all pages are looked at again.
     sweep_above: usize,
     /// Pages to be dropped once no shard is locked.
-    pub(super) freed: Vec<Arc<Page>>,
+    pub(super) freed: Vec<SharedPage>,
 }
 
 impl Superseded {

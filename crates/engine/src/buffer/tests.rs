@@ -58,13 +58,13 @@ fn id(block: u32) -> PageId {
 }
 
 /// A page that says where it belongs and which run wrote it.
-fn page(block: u32, lsn: u64) -> Arc<Page> {
+fn page(block: u32, lsn: u64) -> SharedPage {
     let mut page = Page::zeroed();
     page.init(16);
     page.set_lsn(Lsn::new(lsn));
     page.bytes_mut()[4000..4004].copy_from_slice(&block.to_le_bytes());
     page.bytes_mut()[8000..8008].copy_from_slice(&lsn.to_le_bytes());
-    Arc::from(page)
+    SharedPage::from(&*page)
 }
 
 /// The run that wrote this page, which must be a whole one of this block.
@@ -276,7 +276,7 @@ fn a_page_in_use_stays() {
     let held = bench.pool.latest(id(0)).unwrap();
     bench.churn(1..20);
     let misses = bench.pool.stats().misses;
-    assert!(Arc::ptr_eq(&held, &bench.pool.latest(id(0)).unwrap()));
+    assert!(held.is_same(&bench.pool.latest(id(0)).unwrap()));
     assert_eq!(bench.pool.stats().misses, misses);
 }
 
@@ -284,10 +284,10 @@ fn a_page_in_use_stays() {
 fn memory_of_a_version_that_somebody_holds_is_not_used_again() {
     let bench = pool(16, 100);
     bench.commit(10, 0..8);
-    let held: Vec<Arc<Page>> = (0..4).map(|block| bench.pool.latest(id(block)).unwrap()).collect();
+    let held: Vec<SharedPage> = (0..4).map(|block| bench.pool.latest(id(block)).unwrap()).collect();
     bench.commit(20, 0..8);
     bench.pool.trim();
-    let copies: Vec<Arc<Page>> = (0..8).map(|block| bench.pool.copy(&page(block, 30))).collect();
+    let copies: Vec<SharedPage> = (0..8).map(|block| bench.pool.copy(&page(block, 30))).collect();
     assert!((0..).zip(&held).all(|(block, page)| run_of(block, page) == 10));
     assert!((0..).zip(&copies).all(|(block, page)| run_of(block, page) == 30));
 }

@@ -1,11 +1,9 @@
 //! The pool as trees read it.
 
-use std::sync::Arc;
-
 use wal::Lsn;
 
 use super::BufferPool;
-use crate::page::Page;
+use crate::page::SharedPage;
 use crate::page_access::PageReader;
 use crate::snapshot::SnapshotGuard;
 use crate::{EngineError, PageId};
@@ -31,7 +29,7 @@ pub const fn latest_view(pool: &BufferPool) -> LatestView<'_> {
 }
 
 impl PageReader for SnapshotView<'_> {
-    fn page(&self, id: PageId) -> Result<Arc<Page>, EngineError> {
+    fn page(&self, id: PageId) -> Result<SharedPage, EngineError> {
         self.pool.get_at(id, self.snapshot)
     }
 
@@ -41,7 +39,7 @@ impl PageReader for SnapshotView<'_> {
 }
 
 impl PageReader for LatestView<'_> {
-    fn page(&self, id: PageId) -> Result<Arc<Page>, EngineError> {
+    fn page(&self, id: PageId) -> Result<SharedPage, EngineError> {
         self.pool.latest(id)
     }
 }

@@ -1,11 +1,10 @@
 //! Writing pages to their files, and what checkpoints and dropped trees ask of the pool.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::BufferPool;
 use super::shard::Shard;
-use crate::page::Page;
+use crate::page::{Page, SharedPage};
 use crate::{EngineError, PageId, TreeId};
 
 /// Says that a frame is being written, until it is dropped.
@@ -13,7 +12,7 @@ struct Writing<'a> {
     pool: &'a BufferPool,
     shard: &'a Shard,
     id: PageId,
-    page: Arc<Page>,
+    page: SharedPage,
     /// The file has `page` now.
     done: bool,
 }
@@ -71,7 +70,7 @@ impl BufferPool {
                 self.versions.fetch_sub(frame.older(), Ordering::Relaxed);
                 frame.give_up_older(&mut freed);
                 self.dirty.fetch_sub(usize::from(frame.dirty), Ordering::Relaxed);
-                freed.push(Arc::clone(frame.newest()));
+                freed.push(frame.newest().clone());
             }
             drop(frames);
             freed.clear();
@@ -87,7 +86,7 @@ impl<'a> Writing<'a> {
             let frame = frames.get_mut(id).filter(|frame| frame.dirty)?;
             if !frame.writing {
                 frame.writing = true;
-                let page = Arc::clone(frame.newest());
+                let page = frame.newest().clone();
                 return Some(Self { pool, shard, id, page, done: false });
             }
             frames = shard.wait(frames);
@@ -100,7 +99,7 @@ impl Drop for Writing<'_> {
         let mut frames = self.shard.lock();
         if let Some(frame) = frames.get_mut(self.id) {
             frame.writing = false;
-            if self.done && Arc::ptr_eq(frame.newest(), &self.page) {
+            if self.done && frame.newest().is_same(&self.page) {
                 frame.dirty = false;
                 self.pool.dirty.fetch_sub(1, Ordering::Relaxed);
             }

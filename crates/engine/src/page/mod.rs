@@ -6,10 +6,13 @@
 
 mod checksum;
 mod header;
+mod memory;
+mod shared;
 mod verify;
 
 use std::fmt;
-use std::sync::Arc;
+
+pub use shared::SharedPage;
 
 /// Bytes in a page.
 pub const PAGE_SIZE: usize = 8192;
@@ -17,7 +20,7 @@ pub const PAGE_SIZE: usize = 8192;
 /// Bytes in a page's header: `pd_lower` is never less.
 pub const HEADER_SIZE: usize = 24;
 
-/// A page's bytes. Aligned as every allocation is, and no more, so that an `Arc` of one wastes nothing.
+/// A page's bytes.
 #[derive(Clone)]
 #[repr(C, align(16))]
 pub struct Page([u8; PAGE_SIZE]);
@@ -26,11 +29,6 @@ impl Page {
     /// A new page: all zeros.
     pub fn zeroed() -> Box<Self> {
         Box::new(Self([0; PAGE_SIZE]))
-    }
-
-    /// A new page to be shared: all zeros.
-    pub fn zeroed_shared() -> Arc<Self> {
-        Arc::new(Self([0; PAGE_SIZE]))
     }
 
     /// Everything, header included.

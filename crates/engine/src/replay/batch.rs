@@ -1,13 +1,12 @@
 //! Pages changed by replay and not published yet.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use wal::Lsn;
 
 use super::changes::{Change, What};
 use crate::buffer::BufferPool;
-use crate::page::Page;
+use crate::page::SharedPage;
 use crate::run::{Overlay, apply_fragments};
 use crate::{EngineError, PageId, TreeId};
 
@@ -59,7 +58,7 @@ impl Batch {
     }
 
     /// Takes the changed pages out, to be published.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = (PageId, Arc<Page>)> {
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = (PageId, SharedPage)> {
         self.overlay.drain_changed()
     }
 

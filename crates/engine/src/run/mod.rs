@@ -16,8 +16,6 @@ mod records;
 pub use diff::{apply_fragments, diff};
 pub use overlay::Overlay;
 
-use std::sync::Arc;
-
 use wal::Lsn;
 use wal::payload::RecordTime;
 use wal::record::{ImageCompression, Xid};
@@ -25,7 +23,7 @@ use wal::writer::Placed;
 
 use crate::buffer::BufferPool;
 use crate::log::{Appender, record};
-use crate::page::{PAGE_SIZE, Page};
+use crate::page::{PAGE_SIZE, Page, SharedPage};
 use crate::page_access::PageWriter;
 use crate::{EngineError, PageId, TreeId};
 
@@ -77,7 +75,7 @@ impl<'a> Run<'a> {
     }
 
     /// Adds a page that is written anew, as it is.
-    pub(crate) fn add_new(&mut self, id: PageId, page: Arc<Page>) {
+    pub(crate) fn add_new(&mut self, id: PageId, page: SharedPage) {
         self.buffers.overlay.put_new(id, page);
     }
 

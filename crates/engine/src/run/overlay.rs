@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::Arc;
 
 use wal::Lsn;
 
 use crate::buffer::BufferPool;
-use crate::page::Page;
+use crate::page::{Page, SharedPage};
 use crate::{EngineError, PageId};
 
 /// Pages read and changed by one writer. A page is asked for from the pool once.
@@ -50,7 +49,7 @@ pub(super) struct Touched {
     pub(super) id: PageId,
     /// What it was before; the same as `page` as long as it was only read.
     pub(super) before: Before,
-    pub(super) page: Arc<Page>,
+    pub(super) page: SharedPage,
 }
 
 /// What a page was before it was changed.
@@ -59,7 +58,7 @@ pub(super) enum Before {
     /// It was not changed.
     Same,
     /// Another version.
-    Version(Arc<Page>),
+    Version(SharedPage),
     /// Nothing that matters: it is written anew.
     Nothing,
 }
@@ -119,11 +118,11 @@ impl Overlay {
             self.copied += 1;
         }
         // Copies nothing: nobody else has the page.
-        Arc::make_mut(&mut touched.page)
+        touched.page.make_mut()
     }
 
     pub(crate) fn new_page(&mut self, id: PageId) -> &mut Page {
-        Arc::make_mut(&mut self.put_new(id, Page::zeroed_shared()).page)
+        self.put_new(id, SharedPage::zeroed()).page.make_mut()
     }
 
     /// The page with anything on it, to be written anew from its first byte to its last.
@@ -133,11 +132,11 @@ impl Overlay {
             _ => self.put_new(id, pool.spare_page()),
         };
         // Copies nothing: nobody else has the page.
-        Arc::make_mut(&mut touched.page)
+        touched.page.make_mut()
     }
 
     /// Puts in `page`, whatever was there before.
-    pub(super) fn put_new(&mut self, id: PageId, page: Arc<Page>) -> &mut Touched {
+    pub(super) fn put_new(&mut self, id: PageId, page: SharedPage) -> &mut Touched {
         let at = match self.find(id) {
             Some(at) => {
                 self.touched[at].page = page;
@@ -165,7 +164,7 @@ impl Overlay {
         self.places.get(&id).copied()
     }
 
-    fn insert(&mut self, id: PageId, page: Arc<Page>) -> usize {
+    fn insert(&mut self, id: PageId, page: SharedPage) -> usize {
         let at = self.touched.len();
         self.touched.push(Touched { id, before: Before::Same, page });
         match at {
@@ -187,19 +186,19 @@ impl Overlay {
     /// The pages' last change ends at `lsn`.
     pub(crate) fn set_lsn(&mut self, lsn: Lsn) {
         for touched in &mut self.touched {
-            Arc::make_mut(&mut touched.page).set_lsn(lsn);
+            touched.page.make_mut().set_lsn(lsn);
         }
     }
 
     /// Takes all pages out, and gives those that were changed.
-    pub(crate) fn drain_changed(&mut self) -> impl Iterator<Item = (PageId, Arc<Page>)> {
+    pub(crate) fn drain_changed(&mut self) -> impl Iterator<Item = (PageId, SharedPage)> {
         self.places.clear();
         let changed = self.touched.drain(..).filter(|touched| !matches!(touched.before, Before::Same));
         changed.map(|touched| (touched.id, touched.page))
     }
 
     /// Takes all pages out.
-    pub(crate) fn drain(&mut self) -> impl Iterator<Item = (PageId, Arc<Page>)> {
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = (PageId, SharedPage)> {
         self.places.clear();
         self.touched.drain(..).map(|touched| (touched.id, touched.page))
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Transaction;
 use crate::btree::{BTree, BulkBuilder};
 use crate::engine::Writer;
-use crate::page::Page;
+use crate::page::{Page, SharedPage};
 use crate::run::Run;
 use crate::{Engine, EngineError, PageId, TreeId};
 
@@ -39,7 +39,7 @@ impl Transaction {
         let engine = Arc::clone(&self.engine);
         let mut pages = Vec::with_capacity(PAGES_PER_RUN);
         let sink = move |id: PageId, page: &Page| {
-            pages.push((id, Arc::new(page.clone())));
+            pages.push((id, SharedPage::from(page)));
             // The page that describes the tree comes last.
             if pages.len() == PAGES_PER_RUN || id.block.as_u32() == 0 {
                 engine.write_loaded(pages.drain(..));
@@ -65,7 +65,7 @@ impl BulkLoad {
 
 impl Engine {
     /// Logs and publishes pages that nobody can reach yet.
-    fn write_loaded(&self, pages: impl Iterator<Item = (PageId, Arc<Page>)>) {
+    fn write_loaded(&self, pages: impl Iterator<Item = (PageId, SharedPage)>) {
         let mut writer = self.writer();
         let Writer { buffers, numbers } = &mut *writer;
         let mut run = Run::new(&self.pool, buffers);

@@ -2,14 +2,13 @@
 
 use std::cell::Cell;
 use std::ops::Bound;
-use std::sync::Arc;
 
 use wal::Lsn;
 
 use super::{Isolation, Transaction};
 use crate::btree::{BTree, Cursor};
 use crate::buffer::BufferPool;
-use crate::page::Page;
+use crate::page::SharedPage;
 use crate::page_access::PageReader;
 use crate::snapshot::SnapshotGuard;
 use crate::{EngineError, PageId, TreeId};
@@ -24,7 +23,7 @@ pub(super) enum View<'a> {
 }
 
 impl PageReader for View<'_> {
-    fn page(&self, id: PageId) -> Result<Arc<Page>, EngineError> {
+    fn page(&self, id: PageId) -> Result<SharedPage, EngineError> {
         match self {
             Self::Snapshot(pool, snapshot) => pool.get_at(id, snapshot),
             Self::Own(pool) => pool.latest(id),
@@ -46,7 +45,7 @@ struct Latest<'a> {
 }
 
 impl PageReader for Latest<'_> {
-    fn page(&self, id: PageId) -> Result<Arc<Page>, EngineError> {
+    fn page(&self, id: PageId) -> Result<SharedPage, EngineError> {
         let page = self.pool.latest(id)?;
         self.newest.set(self.newest.get().max(page.lsn()));
         Ok(page)

@@ -1,7 +1,7 @@
 //! Whatever is on a page, reading and writing give an answer or [`EngineError::Damaged`]: no panic, and an end.
 
 use std::ops::Bound;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 
@@ -131,13 +131,13 @@ proptest! {
             let id = *damage.page.get(choices);
             let at = match damage.place {
                 Place::Swap(other) => {
-                    let other = Arc::clone(&tree.pages[other.get(&ids)]);
+                    let other = tree.pages[other.get(&ids)].clone();
                     tree.pages.insert(id, other);
                     continue;
                 }
                 Place::Header(at) | Place::Slots(at) | Place::Special(at) | Place::Anywhere(at) => at,
             };
-            let page = Arc::make_mut(tree.pages.get_mut(&id).unwrap());
+            let page = tree.pages.get_mut(&id).unwrap().make_mut();
             page.bytes_mut()[at..at + damage.bytes.len()].copy_from_slice(&damage.bytes);
         }
         exercise(&mut tree);

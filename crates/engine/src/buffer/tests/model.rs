@@ -130,7 +130,7 @@ fn check_read(bench: &Bench, model: &Model, reader: &SnapshotGuard, block: u32) 
     }
 }
 
-fn assert_unwritten(read: Result<Arc<Page>, EngineError>) {
+fn assert_unwritten(read: Result<SharedPage, EngineError>) {
     match read {
         Ok(page) => assert!(page.is_new(), "a gap in the file"),
         Err(EngineError::Damaged { .. } | EngineError::NoTree(_)) => {}

@@ -6,7 +6,7 @@ use wal::record::{BlockImage, BlockNumber, Fork};
 use super::*;
 use crate::buffer::PoolOptions;
 use crate::engine::RecoveryWal;
-use crate::page::{HEADER_SIZE, PAGE_SIZE, Page};
+use crate::page::{HEADER_SIZE, PAGE_SIZE, Page, SharedPage};
 use crate::relation::RelationFiles;
 
 const TREE: TreeId = TreeId::new(16384);
@@ -77,7 +77,7 @@ fn end_of(record: usize) -> Lsn {
     Lsn::new(0x10_0000 + 8 * (record as u64 + 1))
 }
 
-fn replay(lanes: usize, log: &[Written]) -> Vec<Arc<Page>> {
+fn replay(lanes: usize, log: &[Written]) -> Vec<SharedPage> {
     let pool = pool();
     let mut lanes = Lanes::with_lanes(Arc::clone(&pool), lanes);
     for (at, written) in log.iter().enumerate() {
