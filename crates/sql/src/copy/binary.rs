@@ -113,7 +113,6 @@ impl CopyDecoder {
         match if header { read_header(data)? } else { read_row(data, record)? } {
             Read::Taken(size) => {
                 self.at += size;
-                self.scanned = self.at;
                 self.header = false;
                 self.line += u64::from(!header);
                 Ok(if header { None } else { Some(true) })

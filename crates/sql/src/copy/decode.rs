@@ -3,7 +3,10 @@
 //! The decoder keeps at most one unfinished record. A record's fields are unescaped into one buffer that is reused; NULL is
 //! told from the empty text as the format has it. Where records end is in `lines`, what is in them in `fields`. Source: `copyfromparse.c`.
 
-use super::{CopyOptions, fields, lines};
+use std::ops::Range;
+
+use super::lines::{Found, Lines};
+use super::{CopyOptions, fields};
 use crate::error::{SqlError, sqlstate};
 
 /// The longest record: a client that never sends a line's end is refused instead of filling the memory.
@@ -63,9 +66,7 @@ pub struct CopyDecoder {
     pub(super) pending: Vec<u8>,
     /// Where the next record begins in `pending`
     pub(super) at: usize,
-    /// How far the search for the next record's end has come, and whether it is within quotes; never before `at`
-    pub(super) scanned: usize,
-    quoted: bool,
+    lines: Lines,
     pub(super) header: bool,
     /// `\.` was read or the data has ended
     pub(super) finished: bool,
@@ -81,8 +82,7 @@ impl CopyDecoder {
             options,
             pending: Vec::new(),
             at: 0,
-            scanned: 0,
-            quoted: false,
+            lines: Lines::default(),
             header,
             finished: false,
             ended: false,
@@ -105,7 +105,6 @@ impl CopyDecoder {
         }
         if self.at > 0 {
             self.pending.drain(..self.at);
-            self.scanned -= self.at;
             self.at = 0;
         }
         if self.pending.len() + data.len() > MAX_RECORD {
@@ -123,7 +122,7 @@ impl CopyDecoder {
     /// Reads the next record; false when more data is needed (or, after [`CopyDecoder::end`], when there is none left).
     ///
     /// # Errors
-    /// 22P04 for wrong escapes and quotes.
+    /// 22P04 for wrong escapes, quotes and ends of lines.
     pub fn next(&mut self, record: &mut CopyRecord) -> Result<bool, SqlError> {
         loop {
             if self.finished {
@@ -135,22 +134,12 @@ impl CopyDecoder {
                     Some(found) => return Ok(found),
                 }
             }
-            let Some((end, next)) = self.find_end() else { return Ok(false) };
-            let (start, quoted) = (self.at, self.quoted);
-            (self.at, self.scanned, self.quoted) = (next, next, false);
-            self.line += 1;
-            if quoted {
-                return Err(SqlError::new(sqlstate::BAD_COPY_FILE_FORMAT, "unterminated CSV quoted field"));
-            }
-            if self.pending[start..end] == *b"\\." {
-                self.finished = true;
-                return Ok(false);
-            }
+            let Some(line) = self.next_line()? else { return Ok(false) };
             if std::mem::take(&mut self.header) {
                 continue;
             }
             record.clear();
-            let line = &self.pending[start..end];
+            let line = &self.pending[line];
             if self.options.csv {
                 fields::csv(line, &self.options, record)?
             } else {
@@ -160,24 +149,25 @@ impl CopyDecoder {
         }
     }
 
-    /// End of the next record and beginning of the one behind it.
-    fn find_end(&mut self) -> Option<(usize, usize)> {
-        let mut scan = lines::Scan { data: &self.pending, at: self.scanned, ended: self.ended };
-        let newline = match self.options.csv {
-            true => scan.end_of_csv(&self.options, &mut self.quoted),
-            false => scan.end_of_text(),
+    /// Where in `pending` the next record is, which is then behind us.
+    fn next_line(&mut self) -> Result<Option<Range<usize>>, SqlError> {
+        let start = self.at;
+        let rest = &self.pending[start..];
+        let found = self.lines.find(rest, self.ended, &self.options).inspect_err(|_| self.line += 1)?;
+        let (length, next) = match found {
+            Found::Record { end, next } => (end, next),
+            Found::Marker { end } => {
+                self.finished = true;
+                (end, rest.len())
+            }
+            Found::Nothing if self.ended => (rest.len(), rest.len()),
+            Found::Nothing => return Ok(None),
         };
-        if let Some(newline) = newline {
-            let end =
-                if newline > self.at && self.pending[newline - 1] == b'\r' { newline - 1 } else { newline };
-            return Some((end, newline + 1));
+        self.at = start + next;
+        if length == 0 && !matches!(found, Found::Record { .. }) {
+            return Ok(None);
         }
-        self.scanned = scan.at.min(self.pending.len());
-        if self.ended && self.at < self.pending.len() {
-            let length = self.pending.len();
-            let end = if self.pending.last() == Some(&b'\r') && !self.quoted { length - 1 } else { length };
-            return Some((end.max(self.at), length));
-        }
-        None
+        self.line += 1;
+        Ok(Some(start..start + length))
     }
 }

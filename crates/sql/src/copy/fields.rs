@@ -1,6 +1,6 @@
 //! One record of COPY data taken apart: fields without their escapes and quotes. What lies between these is copied in runs.
 
-use memchr::{memchr2, memchr3};
+use memchr::memchr2;
 
 use super::{CopyOptions, CopyRecord};
 use crate::error::{SqlError, sqlstate};
@@ -13,19 +13,16 @@ pub(super) fn text(line: &[u8], options: &CopyOptions, record: &mut CopyRecord) 
         let start = record.data.len();
         loop {
             let rest = &line[i..];
-            let run = memchr3(options.delimiter, b'\\', b'\r', rest).unwrap_or(rest.len());
+            let run = memchr2(options.delimiter, b'\\', rest).unwrap_or(rest.len());
             record.data.extend_from_slice(&rest[..run]);
             i += run;
             match line.get(i) {
                 Some(&byte) if byte != options.delimiter => i += 1,
                 _ => break,
             }
-            if line[i - 1] == b'\r' {
-                let message = "literal carriage return found in data";
-                return Err(SqlError::new(sqlstate::BAD_COPY_FILE_FORMAT, message)
-                    .with_hint("Use \"\\r\" to represent carriage return."));
-            }
-            record.data.push(escaped(line, &mut i));
+            // A backslash at the end is nothing.
+            let Some(byte) = escaped(line, &mut i) else { break };
+            record.data.push(byte);
         }
         let null = line[raw_start..i] == options.null[..];
         if !record.push(start, null) || i >= line.len() {
@@ -35,11 +32,11 @@ pub(super) fn text(line: &[u8], options: &CopyOptions, record: &mut CopyRecord) 
     }
 }
 
-/// What the bytes behind a backslash stand for.
-fn escaped(line: &[u8], at: &mut usize) -> u8 {
-    let Some(&escaped) = line.get(*at) else { return b'\\' };
+/// What the bytes behind a backslash stand for, if there are any.
+fn escaped(line: &[u8], at: &mut usize) -> Option<u8> {
+    let escaped = *line.get(*at)?;
     *at += 1;
-    match escaped {
+    Some(match escaped {
         b'b' => 8,
         b'f' => 12,
         b'n' => b'\n',
@@ -49,7 +46,7 @@ fn escaped(line: &[u8], at: &mut usize) -> u8 {
         b'0'..=b'7' => digits(line, at, escaped - b'0', 8, 2),
         b'x' if line.get(*at).is_some_and(u8::is_ascii_hexdigit) => digits(line, at, 0, 16, 2),
         other => other,
-    }
+    })
 }
 
 /// Reads up to `max` more digits of a byte given in octal or hexadecimal.
