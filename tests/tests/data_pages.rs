@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use disk::OsDisk;
 use engine::buffer::{BufferPool, PoolOptions, WalBeforeData};
-use engine::page::Page;
+use engine::page::{Page, SharedPage};
 use engine::relation::{BLOCKS_PER_FILE, RelationFiles};
 use engine::{EngineError, PageId, TreeId};
 use wal::Lsn;
@@ -91,7 +91,7 @@ fn pg_checksums_accepts_what_the_pool_writes_and_finds_what_was_damaged_since() 
         page.init(16);
         page.set_lsn(Lsn::new(0x0100_0000 + u64::from(block)));
         page.bytes_mut()[5000..5004].copy_from_slice(&block.to_le_bytes());
-        pool.publish([(PageId::new(tree, block), Arc::from(page))]);
+        pool.publish([(PageId::new(tree, block), SharedPage::from(&*page))]);
     }
     for page in pool.begin_checkpoint() {
         pool.write_back(page).unwrap();

@@ -7,6 +7,9 @@ use crate::error::{SqlError, sqlstate};
 
 /// A line of the text format.
 pub(super) fn text(line: &[u8], options: &CopyOptions, record: &mut CopyRecord) -> Result<(), SqlError> {
+    // A backslash at the end is nothing.
+    let escapes = line.iter().rev().take_while(|byte| **byte == b'\\').count();
+    let line = &line[..line.len() - escapes % 2];
     let mut i = 0;
     loop {
         let raw_start = i;
@@ -20,9 +23,7 @@ pub(super) fn text(line: &[u8], options: &CopyOptions, record: &mut CopyRecord) 
                 Some(&byte) if byte != options.delimiter => i += 1,
                 _ => break,
             }
-            // A backslash at the end is nothing.
-            let Some(byte) = escaped(line, &mut i) else { break };
-            record.data.push(byte);
+            record.data.push(escaped(line, &mut i));
         }
         let null = line[raw_start..i] == options.null[..];
         if !record.push(start, null) || i >= line.len() {
@@ -32,11 +33,11 @@ pub(super) fn text(line: &[u8], options: &CopyOptions, record: &mut CopyRecord) 
     }
 }
 
-/// What the bytes behind a backslash stand for, if there are any.
-fn escaped(line: &[u8], at: &mut usize) -> Option<u8> {
-    let escaped = *line.get(*at)?;
+/// What the bytes behind a backslash stand for, of which there is at least one.
+fn escaped(line: &[u8], at: &mut usize) -> u8 {
+    let escaped = line.get(*at).copied().unwrap_or(b'\\');
     *at += 1;
-    Some(match escaped {
+    match escaped {
         b'b' => 8,
         b'f' => 12,
         b'n' => b'\n',
@@ -46,7 +47,7 @@ fn escaped(line: &[u8], at: &mut usize) -> Option<u8> {
         b'0'..=b'7' => digits(line, at, escaped - b'0', 8, 2),
         b'x' if line.get(*at).is_some_and(u8::is_ascii_hexdigit) => digits(line, at, 0, 16, 2),
         other => other,
-    })
+    }
 }
 
 /// Reads up to `max` more digits of a byte given in octal or hexadecimal.
