@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use wal::page::end_of_record;
 use wal::{Lsn, SegmentSize, TimelineId};
 
 use crate::root::TempRoot;
@@ -73,21 +74,10 @@ pub struct Listed {
 impl Listed {
     /// Where the next record would start, or the page that it would start on.
     pub fn end(self, size: SegmentSize) -> Lsn {
-        let (mut at, mut rest) = (self.start, self.length);
-        loop {
-            if at.as_u64().is_multiple_of(PAGE) {
-                at = at.saturating_add(if size.offset_of(at) == 0 { 40 } else { 24 });
-            }
-            let step = rest.min(PAGE - at.as_u64() % PAGE);
-            (at, rest) = (at.saturating_add(step), rest - step);
-            if rest == 0 {
-                return at.align8();
-            }
-        }
+        let length = self.length.try_into().expect("a length of 32 bits");
+        end_of_record(self.start, length, size).align8()
     }
 }
-
-const PAGE: u64 = 8192;
 
 /// The records that pg_waldump finds in a directory of finished segments, up to where it finds no more; without `from`
 /// it begins with the directory's first segment.
