@@ -37,10 +37,7 @@ impl Followed {
         let mut followed = Self { root, leader, receiver, sender, standby, follower };
         // With nothing received, pg_receivewal that loses its sender comes back for what is written then. So it streams
         // before anything is written, and has some of it before anything happens to its sender.
-        wait_until("pg_receivewal to stream", || {
-            let said = followed.sender.process().stderr();
-            said.lines().any(|line| line.contains("streaming begins") && line.contains("pg_receivewal"))
-        });
+        followed.sender.process().wait_for_stderr("application_name=\"pg_receivewal\" start=");
         followed.everything_arrives("first");
         wait_until("pg_receivewal to have some", || {
             !archive::wal_files(&followed.root.join("received")).is_empty()

@@ -47,9 +47,7 @@ impl SharedPage {
     /// The page to be changed: a copy of its own if others hold it.
     pub fn make_mut(&mut self) -> &mut Page {
         if self.is_shared() {
-            let mut copy = Self::of_anything();
-            copy.only().copy_from(self);
-            *self = copy;
+            *self = Self::from(&**self);
         }
         self.only()
     }

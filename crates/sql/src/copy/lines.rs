@@ -96,8 +96,8 @@ impl Lines {
             match self.marker(data)? {
                 Marker::Is => return Ok(Found::Marker { end: self.scanned }),
                 // The byte behind a backslash is data, a line's end included.
-                Marker::IsNot if !data.lacks(self.scanned + 1) => self.scanned += 2,
-                Marker::IsNot | Marker::Unknown => return Ok(Found::Nothing),
+                Marker::IsNot => self.scanned += 2,
+                Marker::Unknown => return Ok(Found::Nothing),
             }
         }
     }
