@@ -5,7 +5,8 @@ use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+
+use runtime::sync::Mutex;
 
 /// Reads `start PID` and `end PID` lines; at end of file kills the process groups still open, then removes `$1`.
 const SCRIPT: &str = r#"
@@ -57,13 +58,13 @@ impl Guard {
         if keep {
             self.say("keep\n");
         }
-        let mut child = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut child = self.0.lock();
         drop(child.stdin.take());
         let _ = child.wait();
     }
 
     fn say(&self, line: &str) {
-        let mut child = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut child = self.0.lock();
         if let Some(stdin) = &mut child.stdin {
             let _ = stdin.write_all(line.as_bytes());
         }

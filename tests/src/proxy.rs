@@ -2,10 +2,11 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use runtime::sync::Mutex;
 use wal::Lsn;
 
 const SSL_REQUEST: u32 = 80_877_103;
@@ -150,7 +151,7 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::Relaxed);
         let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
-        for socket in self.shared.sockets.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        for socket in self.shared.sockets.lock().drain(..) {
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
@@ -164,7 +165,7 @@ impl Shared {
         for socket in [&client, &server] {
             socket.set_nodelay(true)?;
             let kept = socket.try_clone()?;
-            self.sockets.lock().unwrap_or_else(PoisonError::into_inner).push(kept);
+            self.sockets.lock().push(kept);
         }
         let (from_client, to_server) = (client.try_clone()?, server.try_clone()?);
         let listening = Arc::clone(&self);
@@ -193,7 +194,7 @@ impl Shared {
     fn server_to_client(&self, mut server: &TcpStream, mut client: &TcpStream) -> io::Result<()> {
         loop {
             let message = Message::read(&mut server)?;
-            let verdict = self.tamper.lock().unwrap_or_else(PoisonError::into_inner)(&message);
+            let verdict = self.tamper.lock()(&message);
             match verdict {
                 Verdict::Pass => client.write_all(&message.encode())?,
                 Verdict::Replace(bytes) => client.write_all(&bytes)?,

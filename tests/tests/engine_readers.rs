@@ -58,8 +58,8 @@ fn number(session: &mut Wire, sql: &str) -> i64 {
 
 /// Lets readers loose on both while pgbench writes, and says how many snapshots they took.
 fn soak(leader: &Walwriter, standby: &Walwriter, load: Process) -> u64 {
-    let load = std::sync::Mutex::new(load);
-    let stop = || !load.lock().unwrap().is_running();
+    let load = runtime::sync::Mutex::new(load);
+    let stop = || !load.lock().is_running();
     let servers = [(leader, "pg_current_wal_lsn"), (standby, "pg_last_wal_replay_lsn")];
     let snapshots = thread::scope(|scope| {
         let readers: Vec<_> = servers
@@ -72,7 +72,7 @@ fn soak(leader: &Walwriter, standby: &Walwriter, load: Process) -> u64 {
             .collect();
         readers.into_iter().map(|reader| reader.join().expect("a reader failed")).sum()
     });
-    load.into_inner().unwrap().wait().success();
+    load.into_inner().wait().success();
     snapshots
 }
 

@@ -14,9 +14,9 @@ mod wal_check;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use runtime::sync::Mutex;
 use serde::Serialize;
 
 pub use problem::Problem;
@@ -106,7 +106,7 @@ pub fn verify(options: &Options) -> Result<Report, VerifyError> {
         None => archives::has_main_archive(directory),
     };
     let records = if tar { archives::verify(&context)? } else { tree::verify(&context) };
-    let mut problems = context.problems.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut problems = context.problems.into_inner();
     problems.sort_by_key(Problem::rank);
     Ok(Report {
         verified: problems.is_empty(),
@@ -134,7 +134,7 @@ impl<'a> Context<'a> {
     }
 
     fn report(&self, problem: Problem) {
-        let mut problems = self.problems.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut problems = self.problems.lock();
         if !self.stopped() {
             problems.push(problem);
         }

@@ -7,11 +7,12 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use disk::{Disk, DiskFile, OpenMode};
+use runtime::sync::Mutex;
 
 /// How many finished segments may wait to be compressed before receiving does.
 const WAITING: usize = 4;
@@ -104,7 +105,7 @@ impl Compressor {
 
     /// The first failure: which segment, and why.
     pub(crate) fn check(&self) -> Result<(), (PathBuf, String)> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone().map_or(Ok(()), Err)
+        self.failure.lock().clone().map_or(Ok(()), Err)
     }
 }
 
@@ -128,7 +129,7 @@ fn run(
 ) {
     for segment in segments {
         if let Err(error) = compress(disk, how, suffix, sync, &segment) {
-            *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some((segment, error.to_string()));
+            *failure.lock() = Some((segment, error.to_string()));
             return;
         }
     }

@@ -3,10 +3,11 @@
 //! Invariant: what [`Frames`] holds is whole CopyData messages but for the last, which is closed before it is taken.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::{BufMut as _, BytesMut};
 use replication::stream::BackupMessage;
+use runtime::sync::Mutex;
 
 use crate::compression::{Encoder, Settings};
 use crate::tar::{Header, HeaderError, Owner, TRAILER, padding};
@@ -57,8 +58,8 @@ impl Frames {
         out.unsplit(inner.out.split());
     }
 
-    fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn inner(&self) -> runtime::sync::MutexGuard<'_, Inner> {
+        self.0.lock()
     }
 }
 

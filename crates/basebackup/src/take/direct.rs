@@ -12,13 +12,14 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use runtime::sync::Mutex;
 use rustix::fs::{AtFlags, OFlags, StatxFlags};
 
-use super::durability::{Failure, SyncQueue, Target, lock, panicked};
+use super::durability::{Failure, SyncQueue, Target, panicked};
 use crate::file_error::FileError;
 
 /// Files shorter than this are not worth it.
@@ -162,7 +163,7 @@ impl DirectFile {
     /// Waits while too many blocks are under way.
     fn hand_over(&mut self, last: bool) -> Result<(), FileError> {
         self.failure.check()?;
-        let next = lock(&self.spare).pop().unwrap_or_else(Block::new);
+        let next = self.spare.lock().pop().unwrap_or_else(Block::new);
         let block = std::mem::replace(&mut self.block, next);
         let length = block.filled as u64;
         let job = Job { target: Arc::clone(&self.target), block, offset: self.offset, last };
@@ -186,7 +187,7 @@ fn write_blocks(waiting: &Receiver<Job>, spare: &Spare, syncs: &SyncQueue) {
             }
         }
         block.filled = 0;
-        lock(spare).push(block);
+        spare.lock().push(block);
     }
 }
 

@@ -8,9 +8,11 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+
+use runtime::sync::Mutex;
 
 use super::direct::{self, DirectFile, DirectWriter};
 use crate::file_error::FileError;
@@ -211,18 +213,18 @@ pub(super) struct Failure(Arc<Mutex<Option<FileError>>>);
 impl Failure {
     /// Notes a failure, unless there was one before.
     pub(super) fn set(&self, error: FileError) {
-        lock(&self.0).get_or_insert(error);
+        self.0.lock().get_or_insert(error);
     }
 
     /// Tells the failure, once: it ends the backup.
     pub(super) fn check(&self) -> Result<(), FileError> {
-        lock(&self.0).take().map_or(Ok(()), Err)
+        self.0.lock().take().map_or(Ok(()), Err)
     }
 }
 
 fn sync_files(waiting: &Mutex<Receiver<Vec<Arc<Target>>>>, failure: &Failure) {
     loop {
-        let next = lock(waiting).recv();
+        let next = waiting.lock().recv();
         let Ok(batch) = next else { return };
         for target in batch {
             if let Err(error) = target.file.sync_all() {
@@ -230,11 +232,6 @@ fn sync_files(waiting: &Mutex<Receiver<Vec<Arc<Target>>>>, failure: &Failure) {
             }
         }
     }
-}
-
-/// Whoever panicked with the lock held is reported elsewhere.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A thread that ended as it should not.

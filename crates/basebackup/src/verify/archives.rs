@@ -7,8 +7,8 @@ use std::fs;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
+use runtime::sync::Mutex;
 use wal::SegmentNo;
 
 use super::wal_check::{self, Directory};
@@ -78,7 +78,7 @@ pub(super) fn verify(context: &Context<'_>) -> Result<Option<u64>, VerifyError> 
         work();
     });
     let Check { found, wal, .. } = check;
-    let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let found = found.into_inner();
     for entry in &context.manifest.files {
         if !found.contains(&entry.path) && !context.ignores(&entry.path) {
             context.report(Problem::Missing(entry.path.clone()));
@@ -86,7 +86,7 @@ pub(super) fn verify(context: &Context<'_>) -> Result<Option<u64>, VerifyError> 
     }
     Ok((!context.options.no_parse_wal).then(|| match &context.options.wal_directory {
         Some(directory) => wal_check::verify(context, Directory::new(directory.clone())),
-        None => wal.into_inner().unwrap_or_else(PoisonError::into_inner).finish(context),
+        None => wal.into_inner().finish(context),
     }))
 }
 
@@ -201,7 +201,7 @@ impl<'m> Check<'_, 'm> {
             self.context.report(Problem::Extra(path));
             return Member::Skipped;
         };
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).insert(&entry.path);
+        self.found.lock().insert(&entry.path);
         if header.size != entry.size {
             self.context.report(Problem::Size { path, actual: header.size, expected: entry.size });
             return Member::Skipped;
@@ -244,8 +244,8 @@ impl<'m> Check<'_, 'm> {
         }
     }
 
-    fn wal(&self) -> std::sync::MutexGuard<'_, Wal> {
-        self.wal.lock().unwrap_or_else(PoisonError::into_inner)
+    fn wal(&self) -> runtime::sync::MutexGuard<'_, Wal> {
+        self.wal.lock()
     }
 }
 

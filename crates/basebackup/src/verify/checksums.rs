@@ -6,8 +6,9 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use runtime::sync::Mutex;
 
 use super::{Context, Problem};
 use crate::manifest::{Checksum, ChecksumAlgorithm, FileEntry, Hasher};
@@ -111,8 +112,8 @@ impl<'m> Job<'m> {
         };
         context.count_bytes(read);
         self.read.fetch_add(read, Ordering::Relaxed);
-        if let (Hasher::Crc32c(crc), Ok(mut crcs)) = (&hasher, self.crcs.lock())
-            && let Some(slot) = crcs.get_mut(piece)
+        if let Hasher::Crc32c(crc) = &hasher
+            && let Some(slot) = self.crcs.lock().get_mut(piece)
         {
             *slot = *crc;
         }
@@ -128,7 +129,7 @@ impl<'m> Job<'m> {
         if actual != expected {
             return context.report(Problem::ShortRead { path, actual, expected });
         }
-        let crcs = self.crcs.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let crcs = self.crcs.lock();
         let checksum = if crcs.is_empty() {
             hasher.finish()
         } else {

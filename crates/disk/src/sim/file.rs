@@ -1,8 +1,8 @@
 //! An open file of the simulated disk.
 
 use std::io;
-use std::sync::MutexGuard;
 
+use runtime::sync::MutexGuard;
 use rustix::io::Errno;
 
 use super::tree::{InodeId, Op};

@@ -12,8 +12,9 @@ mod tree;
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use runtime::sync::{Mutex, MutexGuard};
 use rustix::io::Errno;
 
 pub use crash::CrashChoices;
@@ -123,8 +124,7 @@ impl SimDisk {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic inside is a failed assertion of a test; the tree is whole between operations.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -26,9 +26,10 @@ mod view;
 mod wal_before_data;
 mod write_back;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
-use std::sync::{Arc, Mutex};
 
+use runtime::sync::Mutex;
 use wal::Lsn;
 
 use self::shard::Shard;

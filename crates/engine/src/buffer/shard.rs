@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use runtime::sync::{Condvar, Mutex, MutexGuard};
 use wal::Lsn;
 
 use super::frame::Frame;
@@ -49,13 +49,13 @@ impl Shard {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Frames> {
-        self.frames.lock().unwrap_or_else(PoisonError::into_inner)
+        self.frames.lock()
     }
 
     /// Waits until some read or write of a page in this shard has ended.
     pub(super) fn wait<'a>(&'a self, mut frames: MutexGuard<'a, Frames>) -> MutexGuard<'a, Frames> {
         frames.waiting += 1;
-        let mut frames = self.io_ended.wait(frames).unwrap_or_else(PoisonError::into_inner);
+        let mut frames = self.io_ended.wait(frames);
         frames.waiting -= 1;
         frames
     }

@@ -1,6 +1,6 @@
 //! Memory of pages that nobody holds any more, to be used again.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use runtime::sync::{Mutex, MutexGuard};
 
 use crate::page::SharedPage;
 
@@ -33,6 +33,6 @@ impl SparePages {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<SharedPage>> {
-        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pages.lock()
     }
 }

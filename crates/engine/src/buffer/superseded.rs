@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
-use std::sync::{MutexGuard, PoisonError};
 use std::thread;
 
+use runtime::sync::MutexGuard;
 use wal::Lsn;
 
 use super::BufferPool;
@@ -70,7 +70,7 @@ impl BufferPool {
     }
 
     pub(super) fn lock_superseded(&self) -> MutexGuard<'_, Superseded> {
-        self.superseded.lock().unwrap_or_else(PoisonError::into_inner)
+        self.superseded.lock()
     }
 
     /// After `published` pages, the last commit of which ended at `newest`: works off some of the queue and bounds the memory

@@ -1,10 +1,11 @@
 //! The thread that makes checkpoints when they are due or asked for.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use runtime::sync::{Condvar, Mutex, MutexGuard};
 use wal::Lsn;
 
 use super::distance::Distance;
@@ -113,7 +114,7 @@ impl Checkpointer {
     fn stop(&self) {
         self.desk.lock().stopping = true;
         self.desk.changed.notify_all();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self.thread.lock().take();
         if let Some(thread) = thread {
             // A thread that panicked has said so itself.
             let _ = thread.join();
@@ -129,11 +130,11 @@ impl Drop for Checkpointer {
 
 impl Desk {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+        self.changed.wait(state)
     }
 
     /// The log is durable up to `lsn`: on the thread that flushed.
@@ -161,8 +162,7 @@ impl Desk {
                 state.begun += 1;
                 return Some(Cause::Time);
             }
-            let waited = self.changed.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = self.changed.wait_timeout(state, left).0;
         }
     }
 

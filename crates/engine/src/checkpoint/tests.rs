@@ -1,12 +1,13 @@
 //! Tests of checkpoints over pages that only pretend.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use disk::{CrashChoices, Disk, SimDisk, read_file};
+use runtime::sync::Mutex;
 use wal::payload::XlogRecord;
 use wal::reader::Records;
 use wal::record::{Record, ResourceManager, Xid};
@@ -35,11 +36,11 @@ struct Pretended {
 
 impl Pretended {
     fn note(&self, what: String) {
-        self.notes.lock().unwrap().push(what);
+        self.notes.lock().push(what);
     }
 
     fn notes(&self) -> Vec<String> {
-        self.notes.lock().unwrap().clone()
+        self.notes.lock().clone()
     }
 }
 

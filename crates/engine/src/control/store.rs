@@ -1,10 +1,11 @@
 //! The control file of a data directory that is in use.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use disk::{Disk, DiskFile, OpenMode, read_file};
+use runtime::sync::Mutex;
 
 use super::ControlFile;
 use super::file::FILE_LEN;
@@ -42,12 +43,12 @@ impl ControlStore {
 
     /// What the file says now.
     pub fn get(&self) -> ControlFile {
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.current.lock()
     }
 
     /// Changes the file; durable when this returns. That it cannot be is the end of the process.
     pub fn update(&self, change: impl FnOnce(&mut ControlFile)) {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current.lock();
         let mut next = *current;
         change(&mut next);
         next.time = unix_seconds();

@@ -5,10 +5,12 @@
 //! memory than they may on account of commits that are not confirmed, because a synchronous standby lags: more commits
 //! would take more.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread;
+
+use runtime::sync::{Condvar, Mutex, MutexGuard};
 
 use super::Engine;
 use crate::EngineError;
@@ -39,14 +41,14 @@ impl Admission {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Waker>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock()
     }
 }
 
 impl PendingCommit {
     /// The outcome, once: what [`crate::Transaction::commit`] returns. `None` as long as there is none.
     pub fn poll(&mut self) -> Option<Result<Commit, EngineError>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.lock().take()
     }
 }
 
@@ -89,7 +91,7 @@ impl Engine {
             {
                 fatal(format_args!("could not make the log durable: {}", error.chain()));
             }
-            *theirs.lock().unwrap_or_else(PoisonError::into_inner) = Some(committed);
+            *theirs.lock() = Some(committed);
             drop(large);
             waker.wake();
         };
@@ -101,7 +103,7 @@ impl Engine {
     pub(crate) fn await_large_commits(&self) {
         let mut waiting = self.admission.lock();
         while self.admission.large.load(Ordering::SeqCst) > 0 {
-            waiting = self.admission.ended.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            waiting = self.admission.ended.wait(waiting);
         }
     }
 }

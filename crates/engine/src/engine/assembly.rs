@@ -1,8 +1,9 @@
 //! Putting an engine together from its parts.
 
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
+use runtime::sync::Mutex;
 use wal::Lsn;
 
 use super::admission::Admission;

@@ -1,6 +1,6 @@
 //! Checkpoints of this engine, and its orderly end.
 
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use wal::Lsn;
@@ -93,7 +93,7 @@ impl Engine {
     fn begin_checkpoint(&self) -> Begun {
         let writer = self.writer();
         if self.is_read_only() {
-            let restart = self.restart.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let restart = self.restart.lock().take();
             let Some((record, checkpoint)) = restart else { return Begun::Nothing };
             let applied = self.applied();
             return Begun::Restartpoint { record, checkpoint, applied, pages: self.pool.begin_checkpoint() };
@@ -109,6 +109,6 @@ impl Engine {
     /// A standby has replayed the checkpoint record that starts at `record`, and published all before it: a restartpoint
     /// can be made of it.
     pub(crate) fn set_restart(&self, record: Lsn, checkpoint: CheckPoint) {
-        *self.restart.lock().unwrap_or_else(PoisonError::into_inner) = Some((record, checkpoint));
+        *self.restart.lock() = Some((record, checkpoint));
     }
 }

@@ -1,8 +1,8 @@
 //! Trees that were dropped and whose files are still there.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use runtime::sync::{Mutex, MutexGuard};
 use wal::Lsn;
 
 use crate::TreeId;
@@ -54,6 +54,6 @@ impl DroppedTrees {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<(Lsn, TreeId)>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock()
     }
 }

@@ -25,8 +25,9 @@ mod visibility;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
+use runtime::sync::{Mutex, MutexGuard};
 use wal::Lsn;
 use wal::payload::CheckPoint;
 use wal::record::{ResourceManager, Xid};
@@ -162,7 +163,7 @@ impl Engine {
 
     pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
         // A run that panicked half-way has published nothing, and its buffers are cleared before the next one.
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+        self.writer.lock()
     }
 
     fn run_options(&self) -> RunOptions {

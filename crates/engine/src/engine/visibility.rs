@@ -1,8 +1,9 @@
 //! Which commits readers see.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 
+use runtime::sync::RwLock;
 use wal::Lsn;
 
 use crate::buffer::BufferPool;
@@ -81,7 +82,7 @@ impl Visibility {
 
     /// Has `observer` called after each move of what readers see, on whatever thread moved it.
     pub(crate) fn observe(&self, observer: Observer) {
-        self.observers.write().unwrap_or_else(PoisonError::into_inner).push(observer);
+        self.observers.write().push(observer);
     }
 
     /// Of two threads that move the two positions at once, the later one sees both here.
@@ -99,7 +100,7 @@ impl Visibility {
     }
 
     fn tell(&self, visible: Lsn) {
-        for observer in self.observers.read().unwrap_or_else(PoisonError::into_inner).iter() {
+        for observer in self.observers.read().iter() {
             observer(visible);
         }
     }

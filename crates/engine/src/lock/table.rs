@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+
+use runtime::sync::{Mutex, MutexGuard};
 
 use super::graph::WaitGraph;
 use super::queue::{Outcome, Queue};
@@ -252,11 +253,11 @@ impl LockTable {
     fn shard(&self, name: LockName) -> MutexGuard<'_, Locks> {
         // The table inside a shard uses the lowest and the highest bits.
         let at = (name.0 >> 32) as usize % SHARDS;
-        self.shards[at].0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards[at].0.lock()
     }
 
     fn graph(&self) -> MutexGuard<'_, WaitGraph> {
-        self.graph.lock().unwrap_or_else(PoisonError::into_inner)
+        self.graph.lock()
     }
 }
 

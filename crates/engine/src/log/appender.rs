@@ -1,13 +1,12 @@
 //! Appending records.
 
-use std::sync::MutexGuard;
-
+use runtime::sync::MutexGuard;
 use wal::payload::XlogRecord;
 use wal::record::{ResourceManager, Xid};
 use wal::writer::{LogLayout, Placed};
 use wal::{Lsn, TimelineId, WalVersion};
 
-use super::{Shared, lock, record};
+use super::{Shared, record};
 
 /// The right to append, held until dropped. Records appended through one appender are contiguous in the log.
 #[derive(Debug)]
@@ -19,7 +18,7 @@ pub struct Appender<'a> {
 impl<'a> Appender<'a> {
     pub(super) fn new(shared: &'a Shared) -> Self {
         assert!(!shared.segments.is_resting(), "a standby's log takes no records before its promotion");
-        Self { shared, layout: lock(&shared.layout) }
+        Self { shared, layout: shared.layout.lock() }
     }
 
     /// The end of the last record (at a page's end before the next page's header).
@@ -55,7 +54,7 @@ impl<'a> Appender<'a> {
     ///
     /// Writes the buffer to the files, without syncing them, if it is full.
     pub fn append(&mut self, record: &mut [u8]) -> Placed {
-        let mut pending = lock(&self.shared.pending);
+        let mut pending = self.shared.pending.lock();
         let placed = self.layout.place(record, pending.bytes_mut());
         self.shared.inserted.store(placed.end);
         let length = pending.len();
@@ -71,7 +70,7 @@ impl<'a> Appender<'a> {
 
     /// Ends the segment, see [`super::Log::switch_segment`].
     pub fn switch_segment(&mut self) -> Lsn {
-        let mut pending = lock(&self.shared.pending);
+        let mut pending = self.shared.pending.lock();
         let placed = self.layout.switch_segment(pending.bytes_mut());
         self.shared.inserted.store(self.layout.position());
         placed.map_or(self.layout.position(), |placed| placed.end)

@@ -8,7 +8,7 @@ use wal::writer::LogLayout;
 use wal::{Lsn, SegmentNo, TimelineHistory, TimelineId, WalFileName};
 
 use super::segments::SegmentFiles;
-use super::{Log, LogStart, NewTimeline, lock, start};
+use super::{Log, LogStart, NewTimeline, start};
 use crate::EngineError;
 
 const CHUNK: usize = 64 << 10;
@@ -29,8 +29,8 @@ impl Log {
         let history = history.ok_or_else(|| {
             EngineError::Directory(format!("timeline {} is not newer than {parent}", new.timeline))
         })?;
-        let mut layout = lock(&shared.layout);
-        let mut output = lock(&shared.output);
+        let mut layout = shared.layout.lock();
+        let mut output = shared.output.lock();
         output.close();
         let segments = &shared.segments;
         shared.keep_lock(start::lock_directory(segments)?);
@@ -52,7 +52,7 @@ impl Log {
         start::prepare_new_timeline(segments, &start)?;
         remove_left_behind(segments, parent, segments.size().segment_ending_at(position))?;
         *layout = LogLayout::new(layout.identity(), new.timeline, position, new.prev);
-        lock(&shared.pending).restart(position);
+        shared.pending.lock().restart(position);
         shared.inserted.store(position);
         shared.written.store(position);
         shared.flushed.store(position);

@@ -2,7 +2,7 @@
 
 use wal::{Lsn, TimelineId};
 
-use super::{Log, Output, Shared, lock};
+use super::{Log, Output, Shared};
 use crate::EngineError;
 
 /// What was appended and not yet taken by a write.
@@ -92,12 +92,12 @@ impl Shared {
 
     /// Writes everything appended; does not sync.
     pub(super) fn write_out(&self) {
-        self.write_pending(&mut lock(&self.output));
+        self.write_pending(&mut self.output.lock());
     }
 
     /// Writes and syncs everything appended, and tells: its end. By the one whose turn it is.
     fn sync(&self) -> Lsn {
-        let mut output = lock(&self.output);
+        let mut output = self.output.lock();
         let end = self.write_pending(&mut output);
         output.sync();
         drop(output);
@@ -121,7 +121,7 @@ impl Shared {
 
     fn write_pending(&self, output: &mut Output) -> Lsn {
         let mut bytes = output.take_spare();
-        let (start, end) = lock(&self.pending).take(&mut bytes);
+        let (start, end) = self.pending.lock().take(&mut bytes);
         output.write(start, &bytes);
         output.give_spare(bytes, self.buffer_limit);
         self.written.store(end);
@@ -131,7 +131,7 @@ impl Shared {
     /// Nothing if the log is appended to by now: a receiver's last word may come late.
     pub(super) fn advance(&self, flushed: Lsn, timeline: TimelineId) {
         // Held by a promotion from its first step to its last.
-        let _layout = lock(&self.layout);
+        let _layout = self.layout.lock();
         if !self.segments.is_resting() {
             return;
         }

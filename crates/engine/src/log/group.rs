@@ -1,9 +1,9 @@
 //! Group commit: one flushes, everybody else waits for that one.
 
-use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 
-use super::lock;
+use runtime::sync::{Condvar, Mutex};
+
 use crate::fatal::fatal;
 
 /// Whose turn it is to flush.
@@ -31,7 +31,7 @@ pub(super) struct Turn<'a>(&'a Group);
 impl Group {
     /// Waits until `is_done` or it is this thread's turn; `None` if it is done.
     pub(super) fn take_turn(&self, is_done: impl Fn() -> bool) -> Option<Turn<'_>> {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         loop {
             if state.failed {
                 fatal("the WAL could not be written before");
@@ -44,14 +44,14 @@ impl Group {
                 return Some(Turn(self));
             }
             state.waiting += 1;
-            state = self.done.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.done.wait(state);
             state.waiting -= 1;
         }
     }
 
     /// The turn, if nobody has it.
     pub(super) fn try_turn(&self) -> Option<Turn<'_>> {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if state.flushing || state.failed {
             return None;
         }
@@ -62,7 +62,7 @@ impl Group {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let mut state = lock(&self.0.state);
+        let mut state = self.0.state.lock();
         state.flushing = false;
         state.failed |= thread::panicking();
         let waiting = state.waiting > 0;

@@ -31,10 +31,11 @@ mod tests;
 mod writer_thread;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use disk::{DirLock, Disk};
+use runtime::sync::Mutex;
 use wal::writer::{LogIdentity, LogLayout};
 use wal::{Lsn, SegmentSize, SystemId, TimelineId, WalVersion};
 
@@ -164,7 +165,7 @@ impl Log {
 
     /// The cluster.
     pub fn system_id(&self) -> SystemId {
-        lock(&self.shared.layout).identity().system_id
+        self.shared.layout.lock().identity().system_id
     }
 
     /// The size of its segments.
@@ -235,7 +236,7 @@ impl Log {
 
 impl Shared {
     fn keep_lock(&self, directory: DirLock) {
-        *lock(&self.directory) = Some(directory);
+        *self.directory.lock() = Some(directory);
     }
 }
 
@@ -258,9 +259,4 @@ impl Drop for Log {
             let _ = thread.join();
         }
     }
-}
-
-/// A lock whose holder panicked is taken all the same: what it protects is whole between statements.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,8 +1,8 @@
 //! Who is told of each flush.
 
 use std::fmt;
-use std::sync::{PoisonError, RwLock};
 
+use runtime::sync::RwLock;
 use wal::Lsn;
 
 type Observer = Box<dyn Fn(Lsn) + Send + Sync>;
@@ -13,11 +13,11 @@ pub(super) struct Observers(RwLock<Vec<Observer>>);
 
 impl Observers {
     pub(super) fn add(&self, observer: Observer) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).push(observer);
+        self.0.write().push(observer);
     }
 
     pub(super) fn flushed(&self, lsn: Lsn) {
-        for observer in self.0.read().unwrap_or_else(PoisonError::into_inner).iter() {
+        for observer in self.0.read().iter() {
             observer(lsn);
         }
     }

@@ -11,16 +11,16 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use disk::{Disk, DiskFile, OpenMode, fill_zeros};
+use runtime::sync::{Condvar, Mutex};
 use wal::page::{LongHeader, PAGE_SIZE, PageFlags, PageHeader};
 use wal::{Lsn, SegmentNo, SegmentSize, SystemId, TimelineId, WalVersion};
 
-use super::lock;
 use crate::EngineError;
 
 /// How many segments are kept ready behind the one being written.
@@ -117,55 +117,55 @@ impl SegmentFiles {
 
     /// The log goes on in `current`; files up to `ready` are there.
     pub(super) fn begin_at(&self, current: SegmentNo, ready: SegmentNo) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         (state.current, state.ready, state.resting) = (current, ready, false);
         self.changed.notify_all();
     }
 
     /// Makes no files ahead until [`SegmentFiles::make_ahead`].
     pub(super) fn hold_back(&self) {
-        lock(&self.state).held_back = true;
+        self.state.lock().held_back = true;
     }
 
     /// Makes files ahead from now on.
     pub(super) fn make_ahead(&self) {
-        lock(&self.state).held_back = false;
+        self.state.lock().held_back = false;
         self.changed.notify_all();
     }
 
     pub(super) fn is_resting(&self) -> bool {
-        lock(&self.state).resting
+        self.state.lock().resting
     }
 
     pub(super) fn stop(&self) {
-        lock(&self.state).stopping = true;
+        self.state.lock().stopping = true;
         self.changed.notify_all();
     }
 
     /// Held while names are given to segments that follow the last ready one.
-    pub(super) fn making(&self) -> std::sync::MutexGuard<'_, ()> {
-        lock(&self.making)
+    pub(super) fn making(&self) -> runtime::sync::MutexGuard<'_, ()> {
+        self.making.lock()
     }
 
     pub(super) fn ready(&self) -> SegmentNo {
-        lock(&self.state).ready
+        self.state.lock().ready
     }
 
     /// Files were given the names of the segments up to `ready`, durably.
     pub(super) fn set_ready(&self, ready: SegmentNo) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.ready = state.ready.max(ready);
     }
 
     /// How many files were made since this was last asked.
     pub(super) fn take_made(&self) -> u64 {
-        std::mem::take(&mut lock(&self.state).made)
+        std::mem::take(&mut self.state.lock().made)
     }
 
     /// The file of `segment`, to be written from now on. Makes it if the thread is behind.
     pub(super) fn begin(&self, segment: SegmentNo) -> Result<(PathBuf, Box<dyn DiskFile>), EngineError> {
         {
-            let mut state = lock(&self.state);
+            let mut state = self.state.lock();
             state.current = state.current.max(segment);
             self.changed.notify_all();
         }
@@ -182,12 +182,12 @@ impl SegmentFiles {
     fn make_next(&self) -> Result<(), EngineError> {
         let _making = self.making();
         let (next, wanted) = {
-            let state = lock(&self.state);
+            let state = self.state.lock();
             (state.ready.next(), state.current.as_u64() + AHEAD)
         };
         if next.as_u64() <= wanted {
             self.make(next)?;
-            let mut state = lock(&self.state);
+            let mut state = self.state.lock();
             state.ready = next;
             state.made += 1;
         }
@@ -244,15 +244,15 @@ impl SegmentFiles {
 
     /// Waits until a file is to be made; false when it is time to stop.
     fn wait_for_work(&self) -> bool {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         while !state.stopping && !state.wants_file() {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.changed.wait(state);
         }
         !state.stopping
     }
 
     fn wait_before_retry(&self) {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         let _ = self.changed.wait_timeout_while(state, RETRY, |state| !state.stopping);
     }
 }

@@ -1,12 +1,13 @@
 //! What other processes on the host are told: the directory's status file ([`replication::waldir::Status`]).
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use replication::waldir::{Status, StatusWriter, UnixMicros, WalDir};
+use runtime::sync::Mutex;
 use wal::{Lsn, SegmentSize, SystemId};
 
+use super::LogStart;
 use super::segments::SegmentFiles;
-use super::{LogStart, lock};
 use crate::EngineError;
 
 /// Publishes the log's positions from when it has taken over the file.
@@ -41,7 +42,7 @@ impl Publisher {
         };
         let writer = StatusWriter::create(&dir, first);
         let writer = writer.map_err(|error| EngineError::Directory(error.to_string()))?;
-        *lock(&self.writer) = Some(Arc::new(writer));
+        *self.writer.lock() = Some(Arc::new(writer));
         Ok(())
     }
 
@@ -50,7 +51,7 @@ impl Publisher {
         if !self.wanted {
             return;
         }
-        let Some(writer) = lock(&self.writer).clone() else { return };
+        let Some(writer) = self.writer.lock().clone() else { return };
         writer.update(|status| {
             // Flushers come here after their turn, perhaps one after its successor.
             if flushed > status.flush {

@@ -1,11 +1,13 @@
 //! The thread that writes what nobody waits for: much at a time while a big run is appended, and everything after a
 //! while (`wal_writer_delay`), for commits that were told not to wait.
 
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::{Shared, lock};
+use runtime::sync::{Condvar, Mutex};
+
+use super::Shared;
 use crate::EngineError;
 
 /// What the thread waits for.
@@ -30,19 +32,18 @@ enum Wish {
 impl Nudge {
     /// There is much to write.
     pub(super) fn write(&self) {
-        lock(&self.state).much_to_write = true;
+        self.state.lock().much_to_write = true;
         self.changed.notify_one();
     }
 
     pub(super) fn stop(&self) {
-        lock(&self.state).stopping = true;
+        self.state.lock().stopping = true;
         self.changed.notify_one();
     }
 
     fn wait(&self, delay: Duration) -> Wish {
         let idle = |state: &mut State| !state.much_to_write && !state.stopping;
-        let waited = self.changed.wait_timeout_while(lock(&self.state), delay, idle);
-        let (mut state, _) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (mut state, _) = self.changed.wait_timeout_while(self.state.lock(), delay, idle);
         if state.stopping {
             Wish::Stop
         } else if std::mem::take(&mut state.much_to_write) {

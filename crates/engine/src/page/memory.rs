@@ -9,8 +9,8 @@
 use std::alloc::{Layout, handle_alloc_error};
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use runtime::sync::{Mutex, MutexGuard};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
 use super::Page;
@@ -62,7 +62,7 @@ unsafe impl Send for State {}
 static STATE: Mutex<State> = Mutex::new(State { available: Vec::new(), unused: 0 });
 
 fn state() -> MutexGuard<'static, State> {
-    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+    STATE.lock()
 }
 
 /// A slot that nobody else holds. Its page has anything on it that was on one before, or zeros; its count is anything.

@@ -142,22 +142,22 @@ mod tests {
     fn threads_that_pass_pages_around_see_whole_ones() {
         let fill = |page: &mut Page, byte: u8| page.bytes_mut().fill(byte);
         let is_whole = |page: &Page| page.bytes().iter().all(|byte| *byte == page.bytes()[0]);
-        let current = std::sync::Mutex::new(SharedPage::zeroed());
+        let current = runtime::sync::Mutex::new(SharedPage::zeroed());
         thread::scope(|scope| {
             for number in 0..4u8 {
                 let current = &current;
                 scope.spawn(move || {
                     for round in 0..2000u32 {
-                        let mut mine = current.lock().unwrap().clone();
+                        let mut mine = current.lock().clone();
                         assert!(is_whole(&mine));
                         if round % 2 == u32::from(number % 2) {
                             fill(mine.make_mut(), round as u8);
-                            *current.lock().unwrap() = mine;
+                            *current.lock() = mine;
                         }
                     }
                 });
             }
         });
-        assert!(is_whole(&current.into_inner().unwrap()));
+        assert!(is_whole(&current.into_inner()));
     }
 }

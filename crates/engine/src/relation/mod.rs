@@ -11,10 +11,11 @@ mod segment;
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use disk::Disk;
+use runtime::sync::{Mutex, MutexGuard};
 
 use self::open_files::OpenFiles;
 pub use self::segment::BLOCKS_PER_FILE;
@@ -125,7 +126,7 @@ impl RelationFiles {
     }
 
     fn lock(&self) -> MutexGuard<'_, OpenFiles> {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+        self.files.lock()
     }
 }
 

@@ -4,11 +4,12 @@
 //! order, and need not be any: nobody sees a page before [`Lanes::publish`], which waits until all of them are done.
 //! What is little, as while a standby keeps up with its leader, is done by the caller: handing it over would cost more.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use runtime::sync::{Mutex, MutexGuard};
 use wal::Lsn;
 use wal::record::BlockRef;
 
@@ -68,7 +69,7 @@ struct Worker {
 
 impl Changed {
     fn batch(&self) -> MutexGuard<'_, Batch> {
-        self.batch.lock().unwrap_or_else(PoisonError::into_inner)
+        self.batch.lock()
     }
 
     fn apply(&self, pool: &BufferPool, changes: &Changes) -> Result<(), EngineError> {

@@ -13,9 +13,10 @@
 mod needed;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use runtime::sync::{Mutex, MutexGuard};
 use wal::Lsn;
 
 pub use needed::Needed;
@@ -186,7 +187,7 @@ impl Snapshots {
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock()
     }
 }
 

@@ -12,9 +12,10 @@ mod promote;
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use disk::Disk;
+use runtime::sync::{Mutex, MutexGuard};
 use tracing::info;
 use wal::payload::RecordTime;
 use wal::{Lsn, TimelineId};
@@ -177,7 +178,7 @@ impl Standby {
     }
 
     fn driver(&self) -> MutexGuard<'_, Driver> {
-        self.driver.lock().unwrap_or_else(PoisonError::into_inner)
+        self.driver.lock()
     }
 
     /// Replays up to `limit`. At the start all there is is durable, since it was synced.

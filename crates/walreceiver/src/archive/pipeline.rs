@@ -9,11 +9,12 @@
 //! written at once, and where the disk syncs faster than threads switch, a synchronous standby syncs at once too.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use runtime::sync::{Condvar, Mutex};
 use tokio::sync::Notify;
 
 use super::{ArchiveError, ArchiveWriter, Observer, SyncMode, Syncer};
@@ -81,11 +82,6 @@ struct Requests {
     usual: Duration,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // The thread that panicked is found dead by `close`; the values are whole between statements.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Pipeline {
     /// Starts the threads. They end with [`Pipeline::close`], or when this is dropped.
     pub(crate) fn start(
@@ -128,14 +124,14 @@ impl Pipeline {
 
     /// Takes a chunk, or gives it back if too much is waiting: then try again after [`Pipeline::room`].
     pub(crate) fn offer(&self, chunk: Chunk) -> Result<Option<Chunk>, ArchiveError> {
-        let mut queue = lock(&self.shared.queue);
+        let mut queue = self.shared.queue.lock();
         if queue.chunks.is_empty() && !queue.writing && chunk.bytes.len() <= SMALL {
             drop(queue);
             // Nobody else puts anything in the queue, so its order is kept.
             if !self.shared.syncer.is_full() {
                 return self.shared.write(&chunk).map(|()| None);
             }
-            queue = lock(&self.shared.queue);
+            queue = self.shared.queue.lock();
         }
         if queue.bytes >= QUEUE_LIMIT {
             drop(queue);
@@ -163,7 +159,7 @@ impl Pipeline {
             return Ok(());
         }
         {
-            let queue = lock(&self.shared.queue);
+            let queue = self.shared.queue.lock();
             if queue.writing || !queue.chunks.is_empty() {
                 return Ok(()); // the writer thread asks for the sync when it is through
             }
@@ -172,7 +168,7 @@ impl Pipeline {
             return Ok(());
         }
         {
-            let requests = lock(&self.shared.requests);
+            let requests = self.shared.requests.lock();
             if requests.running || requests.usual > QUICK_SYNC || self.shared.syncer.has_finished() {
                 drop(requests);
                 self.shared.request_sync();
@@ -195,7 +191,7 @@ impl Pipeline {
     /// Zeros what is left of a damaged record, see [`ArchiveWriter::discard_from`], after everything queued is written.
     pub(crate) fn discard_from(&mut self, good_end: wal::Lsn) -> Result<(), ArchiveError> {
         self.stop_writer()?;
-        lock(&self.shared.writer).discard_from(good_end)
+        self.shared.writer.lock().discard_from(good_end)
     }
 
     /// Writes what is queued, makes it durable and ends the threads.
@@ -209,13 +205,13 @@ impl Pipeline {
     }
 
     fn stop_writer(&mut self) -> Result<(), ArchiveError> {
-        lock(&self.shared.queue).closed = true;
+        self.shared.queue.lock().closed = true;
         self.shared.queue_changed.notify_all();
         join(self.writer_thread.take(), "wal-writer")
     }
 
     fn stop_syncer(&mut self) -> Result<(), ArchiveError> {
-        lock(&self.shared.requests).closed = true;
+        self.shared.requests.lock().closed = true;
         self.shared.requested.notify_all();
         join(self.sync_thread.take(), "wal-sync")
     }
@@ -247,7 +243,7 @@ impl Shared {
     }
 
     fn next_chunk(&self) -> Option<Chunk> {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         let was_writing = std::mem::replace(&mut queue.writing, false);
         if was_writing && queue.chunks.is_empty() {
             drop(queue);
@@ -255,7 +251,7 @@ impl Shared {
                 self.request_sync();
             }
             self.room.notify_one();
-            queue = lock(&self.queue);
+            queue = self.queue.lock();
         }
         loop {
             if let Some(chunk) = queue.chunks.pop_front() {
@@ -270,14 +266,14 @@ impl Shared {
             if queue.closed {
                 return None;
             }
-            queue = self.queue_changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self.queue_changed.wait(queue);
         }
     }
 
     /// Writes a chunk, on whatever thread, and asks for the syncs it calls for.
     fn write(&self, chunk: &Chunk) -> Result<(), ArchiveError> {
         self.syncer.wait_for_room();
-        let mut writer = lock(&self.writer);
+        let mut writer = self.writer.lock();
         let written = writer.write(&chunk.bytes, !chunk.lagging);
         let position = writer.position();
         drop(writer);
@@ -294,12 +290,12 @@ impl Shared {
     }
 
     fn request_sync(&self) {
-        lock(&self.requests).now = true;
+        self.requests.lock().now = true;
         self.requested.notify_all();
     }
 
     fn request_sync_soon(&self) {
-        let mut requests = lock(&self.requests);
+        let mut requests = self.requests.lock();
         if requests.soon.is_none() && !requests.now {
             requests.soon = Some(Instant::now() + SOON);
             drop(requests);
@@ -311,7 +307,7 @@ impl Shared {
     fn sync_requested(&self) {
         while self.wait_for_request() {
             let failed = self.sync().is_err();
-            lock(&self.requests).running = false;
+            self.requests.lock().running = false;
             if failed {
                 return;
             }
@@ -319,7 +315,7 @@ impl Shared {
     }
 
     fn wait_for_request(&self) -> bool {
-        let mut requests = lock(&self.requests);
+        let mut requests = self.requests.lock();
         loop {
             let now = Instant::now();
             if requests.now || requests.soon.is_some_and(|at| at <= now) {
@@ -332,11 +328,8 @@ impl Shared {
                 return false;
             }
             requests = match requests.soon {
-                None => self.requested.wait(requests).unwrap_or_else(PoisonError::into_inner),
-                Some(at) => {
-                    let waited = self.requested.wait_timeout(requests, at.saturating_duration_since(now));
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
+                None => self.requested.wait(requests),
+                Some(at) => self.requested.wait_timeout(requests, at.saturating_duration_since(now)).0,
             };
         }
     }
@@ -345,7 +338,7 @@ impl Shared {
         let started = Instant::now();
         let synced = self.syncer.sync(&|durable| self.observer.durable(durable));
         let took = started.elapsed();
-        let mut requests = lock(&self.requests);
+        let mut requests = self.requests.lock();
         requests.usual = (requests.usual * 7 + took.min(Duration::from_secs(1))) / 8;
         drop(requests);
         synced.inspect_err(|_| self.failed())

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use disk::DiskFile;
+use runtime::sync::Mutex;
 use rustix::fs::{AtFlags, StatxFlags};
 use rustix::io::Errno;
 use wal::Lsn;
@@ -83,7 +84,7 @@ impl Syncer {
 
     /// Makes everything that had been written when this was called durable; `report` hears of each step.
     pub(crate) fn sync(&self, report: &dyn Fn(Lsn)) -> Result<(), ArchiveError> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.turn.lock();
         self.unsynced.check()?;
         self.finish_segments(report)
             .and_then(|()| self.sync_current(report))

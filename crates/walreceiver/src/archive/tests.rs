@@ -1,10 +1,11 @@
 //! The rules of durability on a simulated disk: crashes after every operation, syncs that fail, full disks.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use disk::{CrashChoices, Disk, OpenMode, SimDisk};
 use replication::waldir::{StreamingStart, WalDir};
+use runtime::sync::Mutex;
 use wal::{Lsn, SegmentSize, SystemId, TimelineHistory, TimelineId};
 
 use super::*;
@@ -70,14 +71,14 @@ fn run(disk: &SimDisk, proven: Lsn, stream: &[u8], steps: &[usize]) -> Vec<(usiz
         let (chunk, after) = rest.split_at(step.min(rest.len()));
         writer.write(chunk, number % 2 == 0).unwrap();
         if number % 2 == 1 || after.is_empty() {
-            syncer.sync(&|durable| reported.lock().unwrap().push((disk.operations(), durable))).unwrap();
+            syncer.sync(&|durable| reported.lock().push((disk.operations(), durable))).unwrap();
         }
         rest = after;
         if rest.is_empty() {
             break;
         }
     }
-    reported.into_inner().unwrap()
+    reported.into_inner()
 }
 
 #[test]
@@ -126,7 +127,7 @@ fn a_failed_sync_ends_it_and_nothing_more_is_acknowledged() {
         let disk = disk();
         let (mut writer, syncer) = archive(&disk, start());
         let reported = Mutex::new(start());
-        let report = |durable: Lsn| *reported.lock().unwrap() = durable;
+        let report = |durable: Lsn| *reported.lock() = durable;
         disk.fail_sync(nth);
         let mut failed = false;
         for chunk in stream.chunks(300_000) {
@@ -136,7 +137,7 @@ fn a_failed_sync_ends_it_and_nothing_more_is_acknowledged() {
         }
         assert!(failed);
         assert!(syncer.check().unwrap_err().to_string().starts_with("could not fsync file \"wal"));
-        let acknowledged = *reported.lock().unwrap();
+        let acknowledged = *reported.lock();
         for state in disk.crash_states(disk.operations(), CrashChoices::default()) {
             assert_holds(&state, acknowledged, &stream, &format!("failed sync {nth}"));
         }
@@ -249,7 +250,7 @@ struct Heard {
 impl Observer for Heard {
     fn written(&self, _: Lsn) {}
     fn durable(&self, position: Lsn) {
-        let mut durable = self.durable.lock().unwrap();
+        let mut durable = self.durable.lock();
         assert!(*durable <= position, "went back");
         *durable = position;
     }
@@ -285,7 +286,7 @@ async fn the_pipeline_keeps_order_whatever_the_sizes_and_modes() {
         }
         pipeline.close().unwrap();
         let end = start().saturating_add(stream.len() as u64);
-        assert_eq!(*heard.durable.lock().unwrap(), end);
+        assert_eq!(*heard.durable.lock(), end);
         assert_holds(&disk, end, &stream, "pipeline");
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use disk::DiskFile;
+use runtime::sync::{Condvar, Mutex, MutexGuard};
 use wal::Lsn;
 
 use super::ArchiveError;
@@ -64,9 +65,7 @@ impl Unsynced {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        // The state is whole between statements; a thread that died holding it has latched nothing, and the
-        // pipeline notices its death by itself.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Whether the writer should let the syncer catch up first.
@@ -78,7 +77,7 @@ impl Unsynced {
     pub(super) fn wait_for_room(&self) {
         let mut state = self.lock();
         while state.finished.len() >= FINISHED_LIMIT && state.failure.is_none() {
-            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.room.wait(state);
         }
     }
 

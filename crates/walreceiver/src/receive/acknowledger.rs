@@ -1,11 +1,11 @@
 //! From durable to acknowledged, on the thread that made it durable.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use replication::client::StatusSender;
 use replication::receiver::ReceiverMachine;
 use replication::stream::{PgTimestamp, StandbyStatus};
+use runtime::sync::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use wal::{Lsn, TimelineId};
 
@@ -62,8 +62,7 @@ impl Acknowledger {
     }
 
     pub(crate) fn machine(&self) -> MutexGuard<'_, ReceiverMachine> {
-        // The machine is whole between calls.
-        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+        self.machine.lock()
     }
 
     /// Sends a status. A connection that does not take it is found broken by the receiving task.

@@ -15,12 +15,13 @@ mod status;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use replication::client::NextTimeline;
 use replication::conninfo::ConnInfo;
+use runtime::sync::Mutex;
 use tokio::sync::watch;
 use wal::{Lsn, SegmentSize, SystemId, TimelineHistory};
 
@@ -105,11 +106,6 @@ impl std::fmt::Debug for Shared {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // The values are whole between statements.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl StandbyReceiver {
     /// Connects and receives, on a thread of its own. `listener` hears of what is durable; `ended` is called once when
     /// the receiver is through, whatever the reason, which [`StandbyReceiver::wait`] then tells.
@@ -135,8 +131,8 @@ impl StandbyReceiver {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let run = move || {
             let outcome = runtime.block_on(Box::pin(session.run(start)));
-            *lock(&session.shared.acknowledger) = None;
-            *lock(&session.shared.state) = ReceiverState::default();
+            *session.shared.acknowledger.lock() = None;
+            *session.shared.state.lock() = ReceiverState::default();
             session.publisher.disconnected();
             ended();
             outcome
@@ -147,7 +143,7 @@ impl StandbyReceiver {
 
     /// Everything before `position` has been replayed: for the leader to know.
     pub fn applied(&self, position: Lsn) {
-        let acknowledger = lock(&self.shared.acknowledger).clone();
+        let acknowledger = self.shared.acknowledger.lock().clone();
         if let Some(acknowledger) = acknowledger {
             acknowledger.applied(position);
         }
@@ -155,7 +151,7 @@ impl StandbyReceiver {
 
     /// What it is doing.
     pub fn state(&self) -> ReceiverState {
-        lock(&self.shared.state).clone()
+        self.shared.state.lock().clone()
     }
 
     /// Asks it to end: everything received is made durable and acknowledged first.
@@ -168,7 +164,7 @@ impl StandbyReceiver {
     /// # Errors
     /// Why it could not go on.
     pub fn wait(&self) -> Result<StandbyEnd, ReceiverError> {
-        let thread = lock(&self.thread).take();
+        let thread = self.thread.lock().take();
         match thread.map(JoinHandle::join) {
             Some(Ok(outcome)) => outcome,
             Some(Err(panic)) => std::panic::resume_unwind(panic),
@@ -181,7 +177,7 @@ impl Drop for StandbyReceiver {
     /// No thread goes on writing where somebody else may soon.
     fn drop(&mut self) {
         self.stop();
-        let thread = lock(&self.thread).take();
+        let thread = self.thread.lock().take();
         if let Some(thread) = thread {
             // Its outcome, or panic, is nobody's business any more.
             let _ = thread.join();

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use wal::{TimelineHistory, TimelineId};
 
 use super::status::published;
-use super::{DurableListener, ReceiverState, Shared, StandbyEnd, StandbyOptions, StandbyStart, lock};
+use super::{DurableListener, ReceiverState, Shared, StandbyEnd, StandbyOptions, StandbyStart};
 use crate::archive::resume::{self, ResumePoint};
 use crate::archive::{ArchiveError, ArchiveWriter, Naming, Observer, Pipeline, SegmentFiles, SyncMode};
 use crate::receive::ReceiverError;
@@ -80,9 +80,9 @@ impl Session {
         start: &StandbyStart,
     ) -> Result<StandbyEnd, ReceiverError> {
         let (acknowledger, run) = self.prepare(stream, point, start)?;
-        *lock(&self.shared.acknowledger) = Some(acknowledger);
+        *self.shared.acknowledger.lock() = Some(acknowledger);
         let ended = run.run().await?;
-        *lock(&self.shared.acknowledger) = None;
+        *self.shared.acknowledger.lock() = None;
         match ended {
             StreamEnd::Stopped(stream) => {
                 // Everything is durable and acknowledged; how the leader takes the farewell changes nothing.
@@ -129,7 +129,7 @@ impl Session {
             end_position: None,
         };
         self.publisher.streaming(published(&start.history), start.position);
-        *lock(&self.shared.state) = ReceiverState {
+        *self.shared.state.lock() = ReceiverState {
             streaming: true,
             start: from.lsn,
             start_timeline: from.timeline.as_u32(),

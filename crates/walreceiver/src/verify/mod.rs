@@ -25,10 +25,10 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use replication::waldir::{WalDir, WalDirError};
+use runtime::sync::Mutex;
 use serde::Serialize;
 use wal::{Lsn, SegmentNo, TimelineId};
 
@@ -130,18 +130,18 @@ fn run_all(dir: &WalDir, jobs: Vec<Job>, options: &VerifyOptions<'_>) -> Vec<Job
     let threads = options.jobs.get().min(jobs.len());
     let queue: Mutex<VecDeque<(usize, Job)>> = Mutex::new(jobs.into_iter().enumerate().collect());
     let results = Mutex::new(Vec::new());
-    let take = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let take = || queue.lock().pop_front();
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some((number, job)) = take() {
                     let result = job.run(dir, &options.progress.done);
-                    results.lock().unwrap_or_else(PoisonError::into_inner).push((number, result));
+                    results.lock().push((number, result));
                 }
             });
         }
     });
-    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut results = results.into_inner();
     results.sort_by_key(|&(number, _)| number);
     results.into_iter().map(|(_, result)| result).collect()
 }

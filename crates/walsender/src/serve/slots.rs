@@ -3,12 +3,13 @@
 //! Temporary slots end with their connection or this process and need no file. Both kinds share one space of names.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use replication::command::validate_slot_name;
 use replication::error::{ServerError, SqlState};
 use replication::waldir::{Slot, SlotError, SlotInfo, SlotName, Slots};
+use runtime::sync::{Mutex, MutexGuard};
 use wal::{Lsn, TimelineId};
 
 /// All slots of the directory.
@@ -39,7 +40,7 @@ impl SlotKeeper {
     }
 
     fn temporary(&self) -> MutexGuard<'_, HashMap<String, SlotInfo>> {
-        self.temporary.lock().unwrap_or_else(PoisonError::into_inner)
+        self.temporary.lock()
     }
 
     /// The oldest position of the temporary slots.

@@ -7,9 +7,10 @@
 //! Invariant: whoever attends is let go on only after a look that began after it had come, so that what it then
 //! reads is never older than its arrival.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use runtime::sync::{Condvar, Mutex, MutexGuard};
 use tokio::sync::watch;
 
 /// Shared by the watching thread and those who attend.
@@ -45,7 +46,7 @@ impl Attention {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Comes to stay, and waits for a look that is not older than that.

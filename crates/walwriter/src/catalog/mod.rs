@@ -14,10 +14,11 @@ mod serial;
 mod tables;
 mod view;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engine::{EngineError, Transaction, TreeId};
+use runtime::sync::{Mutex, MutexGuard};
 use wal::Lsn;
 
 use crate::exec::Result;
@@ -167,6 +168,6 @@ impl Catalog {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }

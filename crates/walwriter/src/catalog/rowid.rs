@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::ops::Bound;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use engine::{Direction, Isolation, Transaction, TreeId};
+use runtime::sync::Mutex;
 use sql::key;
 
 use crate::exec::{Failure, Result};
@@ -49,8 +50,8 @@ impl RowIds {
         self.lock().remove(&tree);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TreeId, Arc<AtomicI64>>> {
-        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> runtime::sync::MutexGuard<'_, HashMap<TreeId, Arc<AtomicI64>>> {
+        self.counters.lock()
     }
 }
 

@@ -6,11 +6,12 @@
 //! survive a crash that it does not.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::Waker;
 
 use engine::lock::Locked;
 use engine::{Engine, Isolation, TreeId};
+use runtime::sync::Mutex;
 
 use crate::exec::{Failure, Result};
 
@@ -44,7 +45,7 @@ pub(crate) fn key(table: u32, column: u16) -> Vec<u8> {
 impl Serials {
     /// The next number of a column.
     pub(crate) fn next(&self, table: u32, column: u16, engine: &Arc<Engine>) -> Result<i64> {
-        let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counters = self.counters.lock();
         let place = (table, column);
         if let Some(counter) = counters.get_mut(&place)
             && counter.next < counter.available
@@ -60,13 +61,13 @@ impl Serials {
 
     /// Columns of a table that was just created begin with 1, whatever was left behind under its OID.
     pub(crate) fn begin(&self, table: u32, columns: impl Iterator<Item = u16>) {
-        let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counters = self.counters.lock();
         counters.extend(columns.map(|column| ((table, column), Counter { next: 1, available: 1 })));
     }
 
     /// A table is gone.
     pub(crate) fn forget(&self, table: u32) {
-        let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counters = self.counters.lock();
         counters.retain(|(owner, _), _| *owner != table);
     }
 }

@@ -7,7 +7,9 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use runtime::sync::{Mutex, MutexGuard};
 
 use super::context::now;
 use crate::session::TransactionStatus;
@@ -110,7 +112,7 @@ impl Sessions {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u32, Arc<Published>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -121,7 +123,7 @@ impl Published {
     }
 
     fn lock(&self) -> MutexGuard<'_, Doing> {
-        self.doing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.doing.lock()
     }
 }
 

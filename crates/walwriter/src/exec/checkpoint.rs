@@ -1,7 +1,9 @@
 //! CHECKPOINT, which takes too long for a thread that serves sessions.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::Waker;
+
+use runtime::sync::Mutex;
 
 use super::host::Host;
 use super::{Failure, Result};
@@ -19,7 +21,7 @@ impl Checkpoint {
         let outcome = Arc::clone(&this.outcome);
         let work = move || {
             let done = host.checkpoint();
-            *outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
+            *outcome.lock() = Some(done);
             waker.wake();
         };
         std::thread::Builder::new()
@@ -31,6 +33,6 @@ impl Checkpoint {
 
     /// How it went; `None` while it goes on.
     pub(super) fn poll(&self) -> Option<Result<()>> {
-        self.outcome.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.outcome.lock().take()
     }
 }

@@ -1,7 +1,8 @@
 //! Statements analysed, and their plans.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use runtime::sync::Mutex;
 use sql::plan::OutputColumn;
 use sql::{ParsedStatement, Plan, Type};
 
@@ -48,12 +49,12 @@ impl Prepared {
 
     /// The newest plan.
     pub(super) fn planned(&self) -> Arc<Planned> {
-        Arc::clone(&self.plan.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.plan.lock())
     }
 
     /// Replaces the plan, if clients would not notice.
     pub(super) fn replace(&self, planned: Planned) -> Result<Arc<Planned>> {
-        let mut plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut plan = self.plan.lock();
         let old = &plan.plan;
         let same = old.params == planned.plan.params && same_columns(&old.columns, &planned.plan.columns);
         if !same {

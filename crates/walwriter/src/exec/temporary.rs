@@ -8,11 +8,11 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
 use std::task::Waker;
 
 use engine::lock::{LockMode, Locked};
 use engine::{Isolation, Transaction, TreeId};
+use runtime::sync::Mutex;
 use sql::TableDef;
 use sql::catalog::full_name;
 use tracing::warn;
@@ -63,7 +63,7 @@ pub(super) fn schema_for<'a>(context: &'a Context<'_>, table: &str) -> Result<&'
 }
 
 fn next_schema(shared: &Shared) -> Result<u32> {
-    let mut number = shared.temporary.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut number = shared.temporary.0.lock();
     if number.is_none() {
         // All that there is was left behind, confirmed or not.
         let mut transaction = shared.engine.begin(Isolation::ReadCommitted, false);

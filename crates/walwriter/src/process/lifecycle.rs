@@ -7,13 +7,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use disk::{DirLock, Disk, OsDisk};
 use replication::server::PasswordFile;
+use runtime::sync::RwLock;
 use tracing::{error, info, warn};
 
 use super::pid_file::SharedPidFile;
@@ -57,7 +58,7 @@ pub struct LiveConfig(RwLock<Arc<Config>>);
 impl LiveConfig {
     /// The one in force now.
     pub fn current(&self) -> Arc<Config> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.read().clone()
     }
 }
 
@@ -217,7 +218,7 @@ fn reload<N: Node>(node: &N, options: &ServeOptions, live: &LiveConfig) {
                 warn!("parameter \"{name}\" cannot be changed without restarting the server");
             }
             program::set_log_level(log_level(&new));
-            *live.0.write().unwrap_or_else(PoisonError::into_inner) = new.clone();
+            *live.0.write() = new.clone();
             node.reload(&new);
             info!("configuration read again");
         }

@@ -4,8 +4,9 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use runtime::sync::Mutex;
 
 /// The file's name.
 const NAME: &str = "postmaster.pid";
@@ -117,7 +118,7 @@ impl SharedPidFile {
 
     /// Changes what the file says, as long as it is there.
     pub(super) fn tell(&self, change: impl FnOnce(&mut PidFileContent)) {
-        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = self.0.lock();
         if let Some(Err(error)) = file.as_mut().map(|file| file.update(change)) {
             tracing::warn!("could not write postmaster.pid: {error}");
         }
@@ -126,7 +127,7 @@ impl SharedPidFile {
     /// Removes the file for good, whoever may still be about to tell something. To be called with the directory's lock
     /// held: afterwards it could be another server's.
     pub(super) fn take_away(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.0.lock() = None;
     }
 }
 

@@ -3,12 +3,13 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use runtime::sync::Mutex;
 use rustix::process::{Signal, getpid, kill_process};
 use wal::Lsn;
 
@@ -57,7 +58,7 @@ impl Node for TestNode {
     }
 
     fn reload(&self, config: &Config) {
-        *self.reloaded.lock().unwrap() = Some(config.integer("wal_keep_size"));
+        *self.reloaded.lock() = Some(config.integer("wal_keep_size"));
     }
 
     fn shutdown(&self) -> anyhow::Result<()> {
@@ -118,7 +119,7 @@ fn a_server_says_where_it_is_hears_signals_and_stops_in_order() {
                         reloaded: Mutex::new(None),
                         shut_down,
                     });
-                    *node.lock().unwrap() = Some(opened.clone());
+                    *node.lock() = Some(opened.clone());
                     Ok(opened)
                 },
             )
@@ -134,10 +135,10 @@ fn a_server_says_where_it_is_hears_signals_and_stops_in_order() {
     let second = serve::<TestNode>(&options(&path), |_, _| Ok(None), |_| unreachable!());
     assert!(second.unwrap_err().to_string().contains("is in use by process"));
 
-    let node = node.lock().unwrap().clone().unwrap();
+    let node = node.lock().clone().unwrap();
     fs::write(path.join("postgresql.auto.conf"), "wal_keep_size = 5MB\n").unwrap();
     send(Signal::HUP);
-    eventually(|| *node.reloaded.lock().unwrap() == Some(5));
+    eventually(|| *node.reloaded.lock() == Some(5));
     fs::write(path.join("postgresql.auto.conf"), "wal_keep_size = much\n").unwrap();
     send(Signal::HUP);
 
@@ -145,7 +146,7 @@ fn a_server_says_where_it_is_hears_signals_and_stops_in_order() {
     fs::write(path.join(PROMOTE_FILE), "").unwrap();
     send(Signal::USR1);
     eventually(|| told().status == "ready");
-    assert!(!path.join(PROMOTE_FILE).exists() && *node.reloaded.lock().unwrap() == Some(5));
+    assert!(!path.join(PROMOTE_FILE).exists() && *node.reloaded.lock() == Some(5));
 
     send(Signal::TERM);
     assert_eq!(serving.join().unwrap().unwrap(), Stopped::Cleanly);

@@ -7,10 +7,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::task::{Wake, Waker};
 use std::thread::ThreadId;
 
+use runtime::sync::Mutex;
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::slots::Token;
@@ -73,7 +74,7 @@ impl Mailbox {
     }
 
     pub(super) fn post(&self, mail: Mail) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).push(mail);
+        self.queue.lock().push(mail);
         // The worker looks into the queue before it sleeps.
         let by_worker = self.owner.get() == Some(&std::thread::current().id());
         if !by_worker && !self.signalled.swap(true, Ordering::AcqRel) {
@@ -89,7 +90,7 @@ impl Mailbox {
             let _empty = rustix::io::read(&self.event, &mut count);
             self.signalled.store(false, Ordering::Release);
         }
-        mail.append(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner));
+        mail.append(&mut self.queue.lock());
     }
 
     /// Says whether moves of the confirmed LSN matter. After `true`, look at the LSN again before sleeping.

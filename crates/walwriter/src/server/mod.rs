@@ -21,11 +21,12 @@ mod worker;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use replication::server::PasswordFile;
+use runtime::sync::Mutex;
 
 pub use admission::{ReplicationClient, ReplicationHandoff};
 pub use listeners::{ListenError, ListenOptions, Listeners};
@@ -151,6 +152,6 @@ impl<D: Database> Server<D> {
     }
 
     fn take_threads(&self) -> Option<(Acceptor, Vec<JoinHandle<()>>)> {
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.threads.lock().take()
     }
 }

@@ -2,9 +2,11 @@
 //! sessions, and for counting.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
+
+use runtime::sync::Mutex;
 
 use crate::session::{Interrupt, Interrupts};
 
@@ -88,7 +90,7 @@ impl Registry {
         self.lock().len()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u32, Entry>> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> runtime::sync::MutexGuard<'_, HashMap<u32, Entry>> {
+        self.sessions.lock()
     }
 }

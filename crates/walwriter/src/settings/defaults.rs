@@ -3,8 +3,10 @@
 //! Reading the configuration again reaches sessions that are open, as in PostgreSQL: each takes the new defaults before
 //! the next thing that its client asks for (`ProcessConfigFile` in `PostgresMain`).
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+
+use runtime::sync::RwLock;
 
 use super::definitions::DEFINITIONS;
 use super::session::Values;
@@ -37,7 +39,7 @@ impl Defaults {
                 values.insert(definition.name, value);
             }
         }
-        *self.values.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(values);
+        *self.values.write() = Arc::new(values);
         self.generation.fetch_add(1, Ordering::Release);
     }
 
@@ -47,6 +49,6 @@ impl Defaults {
     }
 
     pub(crate) fn values(&self) -> Arc<Values> {
-        Arc::clone(&self.values.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.values.read())
     }
 }

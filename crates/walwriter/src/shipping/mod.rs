@@ -12,13 +12,14 @@ mod slots;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread::JoinHandle;
 use std::{io, thread};
 
 use engine::Engine;
 use engine::checkpoint::Cause;
 use replication::error::{ServerError, SqlState};
+use runtime::sync::Mutex;
 use rustix::net::SendFlags;
 use tokio::sync::oneshot;
 use walsender::serve::{
@@ -117,8 +118,8 @@ impl Shipping {
         }
     }
 
-    fn running(&self) -> std::sync::MutexGuard<'_, Option<Running>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    fn running(&self) -> runtime::sync::MutexGuard<'_, Option<Running>> {
+        self.running.lock()
     }
 }
 

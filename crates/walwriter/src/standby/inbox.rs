@@ -1,8 +1,8 @@
 //! What wakes the standby's thread.
 
-use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
+use runtime::sync::{Condvar, Mutex};
 use wal::{Lsn, TimelineId};
 use walreceiver::standby::DurableListener;
 
@@ -31,16 +31,16 @@ pub(super) struct Inbox {
 impl Inbox {
     /// Waits for news, at most until `until`, and takes them. A request to stop stays.
     pub(super) fn wait(&self, until: Option<Instant>) -> News {
-        let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut news = self.news.lock();
         while *news == News::default() {
             news = match until {
-                None => self.changed.wait(news).unwrap_or_else(PoisonError::into_inner),
+                None => self.changed.wait(news),
                 Some(until) => {
                     let left = until.saturating_duration_since(Instant::now());
                     if left.is_zero() {
                         break;
                     }
-                    self.changed.wait_timeout(news, left).unwrap_or_else(PoisonError::into_inner).0
+                    self.changed.wait_timeout(news, left).0
                 }
             };
         }
@@ -51,14 +51,14 @@ impl Inbox {
 
     /// What became durable since the last look. That a receiver ended is of interest no more.
     pub(super) fn take_durable(&self) -> Option<Lsn> {
-        let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut news = self.news.lock();
         news.receiver_ended = false;
         news.durable.take()
     }
 
     /// What there is at the moment, which stays.
     pub(super) fn peek(&self) -> News {
-        *self.news.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.news.lock()
     }
 
     pub(super) fn promote(&self) {
@@ -78,7 +78,7 @@ impl Inbox {
     }
 
     fn put(&self, change: impl FnOnce(&mut News)) {
-        change(&mut self.news.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.news.lock());
         self.changed.notify_all();
     }
 }

@@ -24,13 +24,14 @@ mod signal_file;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
 use engine::Engine;
 use replication::conninfo::ConnInfo;
 use replication::waldir::{StatusWriterError, WalDir};
+use runtime::sync::{Condvar, Mutex};
 use wal::Lsn;
 use walreceiver::standby::{StandbyReceiver, StandbyStatusFile};
 
@@ -169,11 +170,6 @@ impl std::fmt::Debug for Shared {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // The values are whole between statements.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl HotStandby {
     /// Goes on where `standby`, just opened, has got to.
     ///
@@ -222,9 +218,9 @@ impl HotStandby {
     /// The server stops before, or replay has failed.
     pub fn promote_now(&self) -> Result<(), StandbyError> {
         self.promote();
-        let mut ended = lock(&self.shared.ended);
+        let mut ended = self.shared.ended.lock();
         while !*ended {
-            ended = self.shared.changed.wait(ended).unwrap_or_else(PoisonError::into_inner);
+            ended = self.shared.changed.wait(ended);
         }
         if self.standby.engine().is_read_only() {
             return Err(StandbyError::Engine("replay ended before the promotion: see the log".to_owned()));
@@ -234,22 +230,24 @@ impl HotStandby {
 
     /// Other settings. A connection that would be made differently is made anew.
     pub fn set_options(&self, options: StandbyOptions) {
-        *lock(&self.shared.options) = options;
+        *self.shared.options.lock() = options;
         self.shared.inbox.reconnect();
     }
 
     /// Up to where WAL was received and is durable.
     pub fn received(&self) -> Lsn {
-        lock(&self.shared.status)
+        self.shared
+            .status
+            .lock()
             .as_ref()
             .map_or_else(|| self.standby.engine().log().flushed(), |status| status.current().flush)
     }
 
     /// The connection to the leader; `None` if there is none.
     pub fn receiver(&self) -> Option<ReceiverRow> {
-        let state = lock(&self.shared.receiver).as_ref()?.state();
-        let status = lock(&self.shared.status).as_ref()?.current();
-        let options = lock(&self.shared.options).clone();
+        let state = self.shared.receiver.lock().as_ref()?.state();
+        let status = self.shared.status.lock().as_ref()?.current();
+        let options = self.shared.options.lock().clone();
         let since = |at: replication::waldir::UnixMicros| {
             SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(at.as_u64()))
         };
@@ -271,7 +269,7 @@ impl HotStandby {
     /// Stops following, and waits for that. What was received is durable, and acknowledged.
     pub fn stop(&self) {
         self.shared.inbox.stop();
-        let thread = lock(&self.thread).take();
+        let thread = self.thread.lock().take();
         if let Some(thread) = thread
             && thread.join().is_err()
         {

@@ -11,7 +11,7 @@ mod tests;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::Waker;
 
 use anyhow::Context as _;
@@ -19,6 +19,7 @@ use disk::Disk;
 use engine::fatal::fatal;
 use engine::{Engine, EngineOptions, Standby};
 use replication::waldir::{SlotError, SlotName, WalDir};
+use runtime::sync::{Condvar, Mutex};
 use wal::{Lsn, TimelineId};
 
 use crate::config::Config;
@@ -84,14 +85,14 @@ struct Events {
 
 impl Events {
     fn set_readable(&self) {
-        *self.readable.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *self.readable.lock() = true;
         self.changed.notify_all();
     }
 
     fn wait(&self) {
-        let mut readable = self.readable.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut readable = self.readable.lock();
         while !*readable {
-            readable = self.changed.wait(readable).unwrap_or_else(PoisonError::into_inner);
+            readable = self.changed.wait(readable);
         }
     }
 }
@@ -198,7 +199,7 @@ impl Storage {
     /// Settings that make no sense; the others are taken over.
     pub fn reload(&self, config: &Config) -> anyhow::Result<()> {
         let limits = Limits::of(config);
-        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
+        *self.limits.lock() = limits;
         self.retention.set_most(limits.max_slot_wal_keep_size);
         let rule = options::rule(config).map(|rule| self.synchronous.set_rule(rule));
         if let Some(standby) = self.standby() {
@@ -255,8 +256,7 @@ impl Storage {
     /// They cannot be read.
     pub fn slots(&self) -> Result<Vec<SlotRow>, SlotError> {
         let log = self.engine.log();
-        let Limits { max_wal_size, max_slot_wal_keep_size } =
-            *self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        let Limits { max_wal_size, max_slot_wal_keep_size } = *self.limits.lock();
         shipping::slots(&self.dir, log.segment_size(), log.flushed(), max_wal_size, max_slot_wal_keep_size)
     }
 

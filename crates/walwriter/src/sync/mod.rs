@@ -15,13 +15,14 @@ mod names;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use engine::Engine;
 use replication::waldir::{FollowersReader, WalDir};
+use runtime::sync::{Mutex, MutexGuard, RwLock};
 use wal::Lsn;
 use walsender::serve::FollowersMoved;
 
@@ -166,7 +167,7 @@ impl SynchronousCommit {
 
     /// Has `waker` woken when followers have acknowledged more.
     pub fn watch(&self, waker: Waker) {
-        self.shared.watchers.write().unwrap_or_else(PoisonError::into_inner).push(waker);
+        self.shared.watchers.write().push(waker);
     }
 }
 
@@ -182,7 +183,7 @@ impl Drop for SynchronousCommit {
 
 impl Shared {
     fn rule(&self) -> MutexGuard<'_, Rule> {
-        self.rule.lock().unwrap_or_else(PoisonError::into_inner)
+        self.rule.lock()
     }
 
     /// The log is durable here up to `flushed`: on the thread that flushed.
@@ -216,7 +217,7 @@ impl Shared {
     }
 
     fn wake(&self) {
-        let watchers = self.watchers.read().unwrap_or_else(PoisonError::into_inner);
+        let watchers = self.watchers.read();
         watchers.iter().for_each(Waker::wake_by_ref);
     }
 
@@ -237,7 +238,7 @@ impl Shared {
     }
 
     fn table(&self) -> MutexGuard<'_, Option<Arc<FollowersReader>>> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock()
     }
 
     fn known_table(&self) -> Option<Arc<FollowersReader>> {

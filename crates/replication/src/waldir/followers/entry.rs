@@ -3,9 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Mutex, PoisonError};
 
 use disk::RangeLock;
+use runtime::sync::Mutex;
 
 use super::FOLLOWERS_FILE;
 use super::layout::{CAPACITY, FILE_LEN, Follower, MAGIC, MAGIC_WORD, entry_words, owner_lock, valid_lock};
@@ -71,7 +71,7 @@ impl FollowerEntry {
     /// Changes the entry, and wakes everybody who watches the table. Readers see all of the change or nothing.
     /// Nobody is woken if nothing changed.
     pub fn update(&self, change: impl FnOnce(&mut Follower)) {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current.lock();
         let before = current.clone();
         change(&mut current);
         if *current != before {

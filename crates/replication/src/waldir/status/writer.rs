@@ -3,9 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Mutex, PoisonError};
 
 use disk::RangeLock;
+use runtime::sync::Mutex;
 
 use super::layout::{FILE_LEN, MAGIC, MAGIC_WORD, OWNER_LOCK, SEQUENCE_WORD, Status, VALID_LOCK};
 use super::{Published, STATUS_FILE, StatusReader};
@@ -74,7 +74,7 @@ impl StatusWriter {
     /// Changes what is published, and wakes everybody who waits for that. Readers see all of the change or nothing.
     /// Nothing is published, and nobody woken, if nothing changed.
     pub fn update(&self, change: impl FnOnce(&mut Status)) {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current.lock();
         let mut next = *current;
         change(&mut next);
         assert!(next.is_ordered(), "positions out of order: {next:?}");
@@ -88,7 +88,7 @@ impl StatusWriter {
 
     /// What is published now.
     pub fn current(&self) -> Status {
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.current.lock()
     }
 }
 

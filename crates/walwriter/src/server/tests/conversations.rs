@@ -137,12 +137,12 @@ fn what_waits_for_a_lock_holds_nobody_up_and_can_be_cancelled() {
     let server = start_with(ServerOptions { workers: 1, ..options() });
     let (mut blocked, mut other) = (server.connect(), server.connect());
     blocked.send(&query("block"));
-    eventually(|| !server.database.blocked.lock().unwrap().is_empty());
+    eventually(|| !server.database.blocked.lock().is_empty());
     assert_eq!(other.query("one"), "TDCZI");
     server.database.wake();
     assert_eq!(blocked.tags(), "CZI");
     blocked.send(&query("block"));
-    eventually(|| !server.database.blocked.lock().unwrap().is_empty());
+    eventually(|| !server.database.blocked.lock().is_empty());
     cancel(&server, &blocked);
     assert_eq!(blocked.tags(), "E(57014)ZI");
     blocked.send(&query("spin"));
@@ -159,7 +159,7 @@ fn what_waits_for_a_lock_holds_nobody_up_and_can_be_cancelled() {
 fn a_commit_that_waits_holds_nobody_up_and_can_be_cancelled_until_it_has_begun() {
     let server = start_with(ServerOptions { workers: 1, ..options() });
     let (mut committing, mut other) = (server.connect(), server.connect());
-    let blocked = || !server.database.blocked.lock().unwrap().is_empty();
+    let blocked = || !server.database.blocked.lock().is_empty();
     for sync in [false, true] {
         let message = |text: &str| match sync {
             false => query(text),
@@ -178,7 +178,7 @@ fn a_commit_that_waits_holds_nobody_up_and_can_be_cancelled_until_it_has_begun()
         cancel(&server, &committing);
         let failed = if sync { "12CE(57014)ZI" } else { "E(57014)ZI" };
         assert_eq!(committing.tags(), failed);
-        server.database.blocked.lock().unwrap().clear();
+        server.database.blocked.lock().clear();
         committing.send(&message("large"));
         eventually(blocked);
         cancel(&server, &committing);

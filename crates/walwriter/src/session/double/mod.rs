@@ -8,11 +8,12 @@
 mod session;
 mod words;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
 use replication::error::{ServerError, SqlState};
+use runtime::sync::Mutex;
 use wal::Lsn;
 
 use super::*;
@@ -40,12 +41,12 @@ pub(crate) struct Double {
 impl Double {
     pub(crate) fn confirm(&self) {
         self.confirmed.store(self.inserted.load(Ordering::SeqCst), Ordering::SeqCst);
-        self.watchers.lock().unwrap().iter().for_each(Waker::wake_by_ref);
+        self.watchers.lock().iter().for_each(Waker::wake_by_ref);
     }
 
     pub(crate) fn wake(&self) {
         self.wakes.fetch_add(1, Ordering::SeqCst);
-        self.blocked.lock().unwrap().drain(..).for_each(Waker::wake);
+        self.blocked.lock().drain(..).for_each(Waker::wake);
     }
 }
 
@@ -76,7 +77,7 @@ impl Database for Shared {
     }
 
     fn watch_reached(&self, waker: Waker) {
-        self.0.watchers.lock().unwrap().push(waker);
+        self.0.watchers.lock().push(waker);
     }
 
     fn in_recovery(&self) -> bool {

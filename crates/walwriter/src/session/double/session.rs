@@ -112,7 +112,7 @@ impl Session for DoubleSession {
 
     fn settle(&mut self, _out: &mut Vec<u8>) -> Result<Settled, SessionError> {
         if self.settling == Some(self.database.wakes.load(Ordering::SeqCst)) {
-            self.database.blocked.lock().unwrap().push(self.opening.waker.clone());
+            self.database.blocked.lock().push(self.opening.waker.clone());
             return Ok(Settled::Blocked);
         }
         self.settling = None;

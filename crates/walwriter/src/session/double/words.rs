@@ -95,7 +95,7 @@ impl DoubleSession {
             }
             "block" if !run.blocked => {
                 run.blocked = true;
-                self.database.blocked.lock().unwrap().push(self.opening.waker.clone());
+                self.database.blocked.lock().push(self.opening.waker.clone());
                 return Ok(Step::Blocked { until: None });
             }
             "sleep" => {

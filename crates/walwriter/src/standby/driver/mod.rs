@@ -15,7 +15,7 @@ use wal::{Lsn, TimelineHistory};
 
 use super::extent::Cluster;
 use super::inbox::News;
-use super::{Shared, StandbyError, StandbyOptions, lock};
+use super::{Shared, StandbyError, StandbyOptions};
 
 /// The first wait after a failure; they double up to `wal_retrieve_retry_interval`.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -64,11 +64,11 @@ impl Driver {
     pub(super) fn run(mut self) {
         let outcome = self.follow();
         // Nobody is asked for anything any more.
-        *lock(&self.shared.receiver) = None;
+        *self.shared.receiver.lock() = None;
         if let Err(error) = outcome {
             self.shared.events.failed(&error);
         }
-        *lock(&self.shared.ended) = true;
+        *self.shared.ended.lock() = true;
         self.shared.changed.notify_all();
     }
 
@@ -98,7 +98,7 @@ impl Driver {
     }
 
     fn options(&self) -> StandbyOptions {
-        lock(&self.shared.options).clone()
+        self.shared.options.lock().clone()
     }
 
     /// What news ask for.
@@ -119,7 +119,7 @@ impl Driver {
         if durable.is_valid() {
             self.standby.replay_to(durable)?;
         }
-        if let Some(status) = &*lock(&self.shared.status) {
+        if let Some(status) = &*self.shared.status.lock() {
             status.durable(&self.dir.history(self.history.timeline_at(durable))?, durable);
             status.applied(self.applied());
         }

@@ -6,14 +6,14 @@ use engine::checkpoint::Cause;
 
 use super::Driver;
 use crate::process::STANDBY_SIGNAL;
-use crate::standby::{StandbyError, lock, signal_file};
+use crate::standby::{StandbyError, signal_file};
 
 impl Driver {
     /// Ends following. The receiver is gone.
     pub(super) fn promote(&mut self) -> Result<(), StandbyError> {
         tracing::info!("received promote request");
         // The log publishes its positions itself from now on.
-        *lock(&self.shared.status) = None;
+        *self.shared.status.lock() = None;
         let engine = self.standby.promote("no recovery target specified")?;
         let data_directory = self.options().data_directory;
         let path = data_directory.join(STANDBY_SIGNAL);

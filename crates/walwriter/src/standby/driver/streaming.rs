@@ -13,8 +13,8 @@ use walreceiver::standby::{
 };
 
 use super::{Driver, FIRST_WAIT, Next};
+use crate::standby::StandbyError;
 use crate::standby::extent::extent;
-use crate::standby::{StandbyError, lock};
 
 impl Driver {
     /// Receives from the leader until that ends.
@@ -22,7 +22,7 @@ impl Driver {
         let options = self.options();
         let Some(conninfo) = options.leader.clone() else { return Ok(Next::GoOn) };
         let Some(start) = self.streaming_start()? else { return Ok(Next::GoOn) };
-        let Some(status) = lock(&self.shared.status).clone() else { return Ok(Next::Stop) };
+        let Some(status) = self.shared.status.lock().clone() else { return Ok(Next::Stop) };
         let receiver_options = ReceiverOptions {
             conninfo,
             slot: options.slot.clone(),
@@ -37,9 +37,9 @@ impl Driver {
         let ended = move || inbox.receiver_ended();
         let receiver = StandbyReceiver::start(receiver_options, start, &status, listener, ended);
         let receiver = Arc::new(receiver.map_err(StandbyError::Thread)?);
-        *lock(&self.shared.receiver) = Some(Arc::clone(&receiver));
+        *self.shared.receiver.lock() = Some(Arc::clone(&receiver));
         let outcome = self.receive(&receiver);
-        *lock(&self.shared.receiver) = None;
+        *self.shared.receiver.lock() = None;
         receiver.stop();
         let ended = receiver.wait();
         // What became durable before the end.
