@@ -3,6 +3,7 @@
 mod values;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{bail, ensure};
 use basebackup::compression::Specification;
@@ -119,6 +120,10 @@ pub(crate) struct Arguments {
     /// Seconds between reports to the server of how far its WAL was received
     #[arg(short = 's', long, value_name = "SECONDS", default_value_t = 10, help_heading = CONNECTION)]
     status_interval: u32,
+    /// Give up when the server has sent nothing for so many seconds while it copies, or for a minute at most when all it
+    /// has to do is to answer; 0: never
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, help_heading = CONNECTION)]
+    server_timeout: u32,
     /// Connect as this user
     #[arg(short = 'U', long, help_heading = CONNECTION)]
     username: Option<String>,
@@ -223,6 +228,8 @@ impl Arguments {
             progress: self.progress,
             verbose: self.verbose,
             status_interval: self.status_interval,
+            server_timeout: (self.server_timeout > 0)
+                .then(|| Duration::from_secs(self.server_timeout.into())),
         };
         options.check()?;
         Ok(options)

@@ -73,6 +73,12 @@ impl RelativePath {
         root.join(self.as_path())
     }
 
+    /// The directory it is in; `None` at the top.
+    pub fn parent(&self) -> Option<Self> {
+        let end = self.0.iter().rposition(|byte| *byte == b'/')?;
+        self.0.get(..end).map(|parent| Self(parent.into()))
+    }
+
     /// This path with `prefix` in front, as a tablespace's files are listed in a manifest.
     pub fn prefixed(&self, prefix: &Self) -> Self {
         Self([prefix.as_bytes(), b"/", self.as_bytes()].concat().into())

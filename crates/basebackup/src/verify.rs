@@ -6,7 +6,7 @@
 
 mod archives;
 mod checksums;
-mod control;
+pub(crate) mod control;
 mod problem;
 mod tree;
 mod wal_check;

@@ -11,9 +11,10 @@ mod worker;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use replication::client::{ClientError, ConnectError};
-use replication::conninfo::ConnInfo;
+use replication::conninfo::{ConnInfo, Host};
 use replication::receiver::ReceiveError;
 use tokio::sync::{Notify, oneshot};
 use wal::{HistoryError, Lsn, SystemId, TimelineId, WalError};
@@ -48,7 +49,10 @@ pub struct StreamRequest {
     /// The slot to use.
     pub slot: StreamSlot,
     /// How often to tell the server how far we are (`-s`); zero: only when asked.
-    pub status_interval: std::time::Duration,
+    pub status_interval: Duration,
+    /// How long the server may take to begin to stream, and how long nothing may come of what is missing once it is known
+    /// where to stop; `None` is for ever.
+    pub patience: Option<Duration>,
 }
 
 /// What a stream that ended well has seen.
@@ -92,6 +96,28 @@ pub enum StreamError {
     /// The server ended the stream before the stop position.
     #[error("replication stream was terminated before stop point, at {0}")]
     EndedEarly(Lsn),
+    /// The server does not begin to stream.
+    #[error("{server} has not begun to stream WAL within {seconds} seconds")]
+    NotBegun {
+        /// Who was asked, as far as that is known.
+        server: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// The server goes on living, but does not send what is missing.
+    #[error(
+        "WAL up to {wanted} was waited for, but {server} has sent nothing after {received} for {seconds} seconds"
+    )]
+    Stalled {
+        /// Who should have sent it.
+        server: String,
+        /// Up to where WAL is needed.
+        wanted: Lsn,
+        /// Up to where it was received.
+        received: Lsn,
+        /// How long nothing has come.
+        seconds: u64,
+    },
     /// The thread could not be started, or died of a defect.
     #[error("the WAL streaming thread failed: {0}")]
     Thread(String),
@@ -130,6 +156,7 @@ impl BackgroundStream {
         let control = Arc::new(Control::default());
         let (begun, beginning) = oneshot::channel();
         let (ended, ending) = oneshot::channel();
+        let patience = request.patience;
         let worker = worker::Worker::new(conninfo.clone(), request, sink, Arc::clone(&control), begun);
         thread::Builder::new()
             .name("wal-stream".to_owned())
@@ -139,7 +166,17 @@ impl BackgroundStream {
             })
             .map_err(|error| StreamError::Thread(error.to_string()))?;
         let mut stream = Self { control, ended: Some(ending) };
-        match beginning.await {
+        let beginning = async {
+            match patience {
+                Some(limit) => tokio::time::timeout(limit, beginning).await.map_err(|_| limit),
+                None => Ok(beginning.await),
+            }
+        };
+        let begun = beginning.await.map_err(|limit| StreamError::NotBegun {
+            server: conninfo.hosts.first().map_or_else(|| "the server".to_owned(), Host::describe),
+            seconds: limit.as_secs(),
+        })?;
+        match begun {
             Ok(()) => Ok(stream),
             // The thread gave up before streaming began: its result says why.
             Err(_) => match stream.outcome().await {
@@ -168,6 +205,13 @@ impl BackgroundStream {
     async fn outcome(&mut self) -> Result<Streamed, StreamError> {
         let died = || StreamError::Thread("it ended unexpectedly".to_owned());
         self.ended.take().ok_or_else(died)?.await.map_err(|_| died())?
+    }
+}
+
+impl Control {
+    /// Where to stop, once that is known.
+    fn stop_position(&self) -> Option<Lsn> {
+        Some(Lsn::new(self.stop.load(Ordering::Acquire))).filter(|stop| stop.is_valid())
     }
 }
 

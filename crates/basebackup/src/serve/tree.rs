@@ -57,8 +57,18 @@ fn walk(root: &Path, below: &str, members: &mut Vec<Header>) -> io::Result<()> {
         if is_skipped(&path, &name) {
             continue;
         }
-        let found = match fs::metadata(root.join(&path)) {
-            Ok(found) => found,
+        // Links are not followed, for they may lead anywhere, in circles too; but pg_wal may be one.
+        let found = if path == "pg_wal" {
+            fs::metadata(root.join(&path))
+        } else {
+            root.join(&path).symlink_metadata()
+        };
+        let found = match found {
+            Ok(found) if found.is_dir() || found.is_file() => found,
+            Ok(_) => {
+                tracing::warn!("skipping special file \"{path}\": it is in no backup");
+                continue;
+            }
             // Dropped while we were looking.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),

@@ -1,6 +1,6 @@
 //! The BASE_BACKUP command.
 
-use super::options::{Destination, Format, Options, WalMethod};
+use super::options::{Destination, Options, WalMethod};
 
 /// What the server is asked, in the words of PostgreSQL 15 and later.
 pub(super) fn base_backup(options: &Options) -> String {
@@ -21,7 +21,7 @@ pub(super) fn base_backup(options: &Options) -> String {
     if let Some(rate) = options.max_rate {
         parts.push(format!("MAX_RATE {rate}"));
     }
-    if options.format == Format::Tar || matches!(options.destination, Destination::Target { .. }) {
+    if options.wants_tablespace_map() {
         parts.push("TABLESPACE_MAP".to_owned());
     }
     if !options.verify_checksums {

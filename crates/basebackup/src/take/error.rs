@@ -3,6 +3,7 @@
 use std::io;
 
 use replication::client::{ClientError, ConnectError};
+use replication::error::SqlState;
 
 use super::feed::FeedError;
 use super::ledger::Difference;
@@ -73,6 +74,32 @@ pub enum TakeError {
     /// The WAL beside it.
     #[error("could not receive the WAL of the backup: {0}")]
     Wal(String),
+    /// The server is silent.
+    #[error("{server} has sent nothing for {seconds} seconds, while waiting for {what}")]
+    Stalled {
+        /// What was waited for.
+        what: String,
+        /// From whom.
+        server: String,
+        /// How long.
+        seconds: u64,
+    },
+    /// The server found damaged pages, and sent them nevertheless.
+    #[error("checksum error occurred: {0}")]
+    Damaged(ClientError),
+    /// Something was wrong when all of the backup had come.
+    #[error(
+        "{error}; all that came is left in directory \"{directory}\", under other names than \"{}\", so that nothing \
+         takes it for a backup",
+        crate::manifest::FILE_NAME
+    )]
+    LeftBehind {
+        /// What was wrong.
+        #[source]
+        error: Box<Self>,
+        /// Where it is.
+        directory: String,
+    },
     /// The other side of the process gave up, and says why.
     #[error("the backup was given up")]
     Abandoned,
@@ -85,6 +112,18 @@ impl TakeError {
     /// For `map_err`: a server's refusal while `doing` something.
     pub(super) fn server(doing: &'static str) -> impl FnOnce(ClientError) -> Self {
         move |source| Self::Server { doing, source }
+    }
+}
+
+impl TakeError {
+    /// The server's last word about pages that it sent.
+    pub(super) fn telling_damage(self) -> Self {
+        match self {
+            Self::Server { source, .. } if source.code() == Some(SqlState::DATA_CORRUPTED) => {
+                Self::Damaged(source)
+            }
+            other => other,
+        }
     }
 }
 

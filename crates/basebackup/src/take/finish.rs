@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use super::archive::UNFINISHED;
 use super::claim::Claims;
 use super::durability::sync_directory;
 use super::error::TakeError;
@@ -25,6 +26,8 @@ pub(super) struct Completion<'a> {
     pub(super) archives: Vec<PathBuf>,
     /// For files that are added.
     pub(super) file_mode: u32,
+    /// Whether the manifest gets its name, which makes it a backup.
+    pub(super) is_good: bool,
     /// Whether to wait for the disk.
     pub(super) durable: bool,
 }
@@ -89,15 +92,17 @@ impl Completion<'_> {
     }
 
     fn write_manifest(&self, bytes: &[u8]) -> Result<(), TakeError> {
-        let (path, temporary) =
-            (self.root.join(manifest::FILE_NAME), self.root.join(format!("{}.tmp", manifest::FILE_NAME)));
+        let path = self.root.join(manifest::FILE_NAME);
+        let temporary = self.root.join(format!("{}{UNFINISHED}", manifest::FILE_NAME));
         let file = OpenOptions::new().write(true).create_new(true).mode(self.file_mode).open(&temporary);
         let mut file = file.map_err(FileError::on("create file", &temporary))?;
         file.write_all(bytes).map_err(FileError::on("write to file", &temporary))?;
         if self.durable {
             file.sync_all().map_err(FileError::on("fsync file", &temporary))?;
         }
-        fs::rename(&temporary, &path).map_err(FileError::on("rename file", &path))?;
+        if self.is_good {
+            fs::rename(&temporary, &path).map_err(FileError::on("rename file", &path))?;
+        }
         self.sync_all([self.root].into_iter())
     }
 

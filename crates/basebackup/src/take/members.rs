@@ -1,6 +1,7 @@
 //! Taking an archive's members out of its bytes, checking them on the way.
 
 use super::error::TakeError;
+use super::inspection::Inspection;
 use super::ledger::Ledger;
 use crate::RelativePath;
 use crate::manifest::Hasher;
@@ -33,13 +34,14 @@ impl MemberSink for Discard {
     }
 }
 
-/// Takes an archive apart, gives its members to a sink and enters its files in the ledger.
+/// Takes an archive apart, looks at its members, gives them to a sink and enters its files in the ledger.
 pub(super) struct Unpacker<'a> {
     archive: &'a str,
     /// Under which the archive's files are in the manifest.
     prefix: Option<&'a RelativePath>,
     reader: Reader,
     ledger: &'a mut Ledger,
+    inspection: &'a mut Inspection,
     current: Option<Current>,
 }
 
@@ -50,8 +52,15 @@ struct Current {
 }
 
 impl<'a> Unpacker<'a> {
-    pub(super) fn new(archive: &'a str, prefix: Option<&'a RelativePath>, ledger: &'a mut Ledger) -> Self {
-        Self { archive, prefix, reader: Reader::new(), ledger, current: None }
+    /// `prefix` for a tablespace's archive.
+    pub(super) fn new(
+        archive: &'a str,
+        prefix: Option<&'a RelativePath>,
+        ledger: &'a mut Ledger,
+        inspection: &'a mut Inspection,
+    ) -> Self {
+        inspection.archive(prefix.is_none());
+        Self { archive, prefix, reader: Reader::new(), ledger, inspection, current: None }
     }
 
     /// More of the archive.
@@ -63,6 +72,7 @@ impl<'a> Unpacker<'a> {
             match event {
                 None => return Ok(()),
                 Some(Event::Begin(header)) => {
+                    self.inspection.begin(&header)?;
                     sink.begin(&header, self.reader.block())?;
                     self.current = self.enter(header);
                 }
@@ -70,6 +80,7 @@ impl<'a> Unpacker<'a> {
                     if let Some(hasher) = self.current.as_mut().and_then(|current| current.hasher.as_mut()) {
                         hasher.update(data);
                     }
+                    self.inspection.data(data);
                     sink.data(data)?;
                 }
                 Some(Event::End) => {

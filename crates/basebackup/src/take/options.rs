@@ -1,6 +1,7 @@
 //! What backup to take.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::compression::{Location, Settings, Specification};
 use crate::manifest::ChecksumAlgorithm;
@@ -46,6 +47,8 @@ pub struct Options {
     pub verbose: bool,
     /// How often to tell the server how far its WAL was received, in seconds; 0 is never.
     pub status_interval: u32,
+    /// How long the server may send nothing of the copy; where it only has to answer, a minute at most. `None` is for ever.
+    pub server_timeout: Option<Duration>,
 }
 
 /// Where a backup goes.
@@ -178,6 +181,11 @@ impl Options {
         let target = matches!(self.destination, Destination::Target { .. });
         let default = if target { Location::Server } else { Location::Client };
         self.compression.as_ref().and_then(|compression| compression.location).unwrap_or(default)
+    }
+
+    /// Whether the server describes links to tablespaces in a file, rather than sending them.
+    pub(super) fn wants_tablespace_map(&self) -> bool {
+        self.format == Format::Tar || matches!(self.destination, Destination::Target { .. })
     }
 
     /// The compression the server is asked for.

@@ -8,6 +8,7 @@ use super::archive::{ArchiveStore, StoredArchive};
 use super::error::TakeError;
 use super::feed::{Feed, FeedError, Section, SectionReader};
 use super::injector::Injector;
+use super::inspection::Inspection;
 use super::ledger::Ledger;
 use super::members::{Discard, MemberSink, Unpacker};
 use super::options::Options;
@@ -50,6 +51,8 @@ pub(super) struct Received {
     pub(super) output: Output,
     /// The manifest, found to describe what was received; `None` if none was asked for.
     pub(super) manifest: Option<(Vec<u8>, Manifest)>,
+    /// What was seen of the archives.
+    pub(super) inspection: Inspection,
 }
 
 impl Receiver {
@@ -57,6 +60,7 @@ impl Receiver {
     pub(super) fn run(mut self) -> Result<Received, TakeError> {
         let checksums = self.options.manifest.and_then(|manifest| manifest.checksums);
         let mut ledger = Ledger::new(checksums);
+        let mut inspection = Inspection::new(&self.tablespaces, self.options.wants_tablespace_map());
         let mut seen = HashSet::new();
         let mut manifest = None;
         let mut open = None;
@@ -69,7 +73,12 @@ impl Receiver {
                     if !seen.insert(tablespace.as_ref().map(|tablespace| tablespace.oid)) {
                         return Err(TakeError::Refused(format!("archive \"{name}\" was sent twice")));
                     }
-                    open = self.archive(&name, tablespace.as_ref(), compression, &mut ledger)?;
+                    open = self.archive(
+                        &name,
+                        tablespace.as_ref(),
+                        compression,
+                        (&mut ledger, &mut inspection),
+                    )?;
                 }
                 Section::Manifest if manifest.is_none() && self.options.manifest.is_some() => {
                     manifest = Some(self.manifest(&ledger)?);
@@ -85,7 +94,7 @@ impl Receiver {
             let archive = injector.finish()?;
             store.finish(archive)?;
         }
-        Ok(Received { output: self.output, manifest })
+        Ok(Received { output: self.output, manifest, inspection })
     }
 
     /// Which tablespace an archive is of, and how it is compressed. Nothing about it may come as a surprise.
@@ -110,9 +119,9 @@ impl Receiver {
         name: &str,
         tablespace: Option<&Tablespace>,
         compression: Option<Method>,
-        ledger: &mut Ledger,
+        (ledger, inspection): (&mut Ledger, &mut Inspection),
     ) -> Result<Option<Injector>, TakeError> {
-        let unpacker = Unpacker::new(name, tablespace.map(|tablespace| &tablespace.path), ledger);
+        let unpacker = Unpacker::new(name, tablespace.map(|tablespace| &tablespace.path), ledger, inspection);
         let mut pump = Pump { feed: &mut self.feed, name, compression, unpacker };
         let store = match &mut self.output {
             Output::Elsewhere => return Ok(None),

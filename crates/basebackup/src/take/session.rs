@@ -20,7 +20,9 @@ use super::command::base_backup;
 use super::error::TakeError;
 use super::feed;
 use super::finish::Completion;
+use super::inspection::Agreed;
 use super::options::{Destination, Format, Options, Slot, WalMethod};
+use super::patience::Patience;
 use super::progress::Progress;
 use super::receiver::{Output, Received, Receiver};
 use super::recovery;
@@ -30,6 +32,8 @@ use super::wal_archive::WalArchive;
 use crate::file_error::FileError;
 use answers::{Modes, Position, finished, rows};
 
+/// How long the server may take to hear that we leave.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// How long a failed run waits for the thread that streams WAL; it may have to wait for a server that says nothing.
 const WAL_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -37,7 +41,8 @@ const WAL_PATIENCE: Duration = Duration::from_secs(5);
 /// used for the connection that streams WAL, too.
 ///
 /// When `interrupted` completes first, or anything fails, everything written is removed again, unless
-/// [`Options::no_clean`].
+/// [`Options::no_clean`]; but what goes wrong when all data have come does not cost hours of copying: then everything
+/// stays, without the names that make it a backup.
 pub async fn take(
     client: Client,
     conninfo: &ConnInfo,
@@ -45,7 +50,7 @@ pub async fn take(
     interrupted: impl Future<Output = ()>,
 ) -> Result<(), TakeError> {
     options.check()?;
-    let mut session = Session::new(conninfo, options);
+    let mut session = Session::new(conninfo, options, client.target());
     let result = tokio::select! {
         result = session.run(client) => result,
         () = interrupted => Err(TakeError::Interrupted),
@@ -63,12 +68,17 @@ struct Session<'a> {
     receiver: Option<std::thread::JoinHandle<Result<Received, TakeError>>>,
     wal: Option<BackgroundStream>,
     modes: Modes,
+    patience: Patience,
+    /// All that the server had to send has come.
+    all_came: bool,
 }
 
 impl<'a> Session<'a> {
-    fn new(conninfo: &'a ConnInfo, options: Options) -> Self {
+    fn new(conninfo: &'a ConnInfo, options: Options, server: &str) -> Self {
         Self {
             conninfo,
+            patience: Patience::new(server, options.server_timeout),
+            all_came: false,
             progress: Progress::new(options.progress, options.verbose),
             options: Arc::new(options),
             claims: Claims::default(),
@@ -83,10 +93,20 @@ impl<'a> Session<'a> {
         if version.major() < 15 {
             return Err(TakeError::ServerVersion(version.to_string()));
         }
-        self.modes = Modes::of_server(&mut client).await?;
+        let patience = self.patience.for_answer();
+        self.modes = patience.wait("data_directory_mode", Modes::of_server(&mut client)).await?;
         self.claim_directories()?;
-        let system =
-            client.identify_system().await.map_err(TakeError::server("could not identify system"))?;
+        let identify =
+            async { client.identify_system().await.map_err(TakeError::server("could not identify system")) };
+        let system = patience.wait("an answer to IDENTIFY_SYSTEM", identify).await?;
+        let fetched = match self.options.wal {
+            WalMethod::Fetch => {
+                let ask =
+                    async { client.wal_segment_size().await.map_err(TakeError::server("could not ask")) };
+                Some(patience.wait("wal_segment_size", ask).await?)
+            }
+            WalMethod::None | WalMethod::Stream => None,
+        };
         let settings = self.options.recovery_configuration.then(|| {
             let slot = match &self.options.slot {
                 Slot::Named { name, .. } => Some(name.as_str()),
@@ -98,11 +118,16 @@ impl<'a> Session<'a> {
         tracing::info!("initiating base backup, waiting for checkpoint to complete");
         self.progress.waiting();
         const INITIATE: &str = "could not initiate base backup";
-        let stream = client.base_backup(&base_backup(&self.options)).await;
-        let mut stream = stream.map_err(TakeError::server(INITIATE))?;
-        let start = Position::read(&rows(&mut stream, INITIATE).await?)?;
+        let command = base_backup(&self.options);
+        let begin = async { client.base_backup(&command).await.map_err(TakeError::server(INITIATE)) };
+        let mut stream = patience.wait("the server to take a command", begin).await?;
+        // It may be spread over minutes, or over hours.
+        let unlimited = self.patience.unlimited();
+        let start = Position::read(&rows(&mut stream, &unlimited, "the checkpoint", INITIATE).await?)?;
         tracing::info!("write-ahead log start point: {} on timeline {}", start.lsn, start.timeline);
-        let announced = rows(&mut stream, "could not get backup header").await?;
+        const HEADER: &str = "could not get backup header";
+        // To add up all sizes takes the server a while.
+        let announced = rows(&mut stream, &self.patience, "the list of tablespaces", HEADER).await?;
         let announced = Announcement::read(&announced, self.root(), &self.options)?;
         self.progress.announce(announced.tablespaces.len() + 1, announced.total);
 
@@ -119,18 +144,29 @@ impl<'a> Session<'a> {
         };
         self.receiver = Some(std::thread::spawn(move || receiver.run()));
         self.pass_on(&mut stream, sender).await?;
-        let end = Position::read(&rows(&mut stream, "backup failed").await?)?;
+        self.all_came = true;
+        // Without streamed or fetched WAL the server waits until it is archived, and says so from time to time.
+        let patience = if self.options.wal == WalMethod::None { unlimited } else { patience };
+        let end = rows(&mut stream, &patience, "the end position of the backup", "backup failed").await?;
+        let end = Position::read(&end)?;
         tracing::info!("write-ahead log end point: {}", end.lsn);
-        finished(&mut stream).await?;
-
+        let damage = match finished(&mut stream, &patience).await {
+            Ok(()) => None,
+            Err(damage @ TakeError::Damaged(_)) => Some(damage),
+            Err(other) => return Err(other),
+        };
         let received = self.join_receiver()?;
-        self.check_range(&received, start, end)?;
+        let (timeline, system_id) = (start.timeline, system.system_id);
+        let agreed = Agreed { start: start.lsn, timeline, end: end.lsn, system_id, fetched };
+        self.check(&received, &agreed)?;
         self.finish_wal(end).await?;
-        self.complete(received, settings.filter(|_| self.options.format == Format::Plain)).await?;
+        let settings = settings.filter(|_| self.options.format == Format::Plain);
+        self.complete(received, settings, damage.is_none()).await?;
         if let Some(client) = stream.into_client() {
-            client.close().await;
+            // It is complete whether the server hears that or not.
+            let _ = tokio::time::timeout(FAREWELL, client.close()).await;
         }
-        Ok(())
+        damage.map_or(Ok(()), Err)
     }
 
     /// Ends all threads, and keeps or gives back the directories.
@@ -145,13 +181,31 @@ impl<'a> Session<'a> {
             wal.stop_at(Lsn::new(1));
             let _ = tokio::time::timeout(WAL_PATIENCE, wal.join()).await;
         }
-        if result.is_ok() {
+        let result = result.map_err(|error| self.left_behind(error));
+        if matches!(result, Ok(()) | Err(TakeError::LeftBehind { .. })) {
             self.claims.keep();
         } else if self.options.no_clean && !self.claims.is_empty() {
             tracing::warn!("directory \"{}\" not removed at user's request", self.root().display());
             self.claims.keep();
         }
         result
+    }
+
+    /// Hours of copying are not thrown away for what is found at their end; only whoever interrupts wants it gone.
+    fn left_behind(&self, error: TakeError) -> TakeError {
+        let at_the_end = match &error {
+            TakeError::Interrupted => false,
+            // Found when the manifest came, which comes last.
+            TakeError::Differences(_) => true,
+            _ => self.all_came,
+        };
+        if !at_the_end
+            || self.claims.is_empty()
+            || !matches!(self.options.destination, Destination::Directory(_))
+        {
+            return error;
+        }
+        TakeError::LeftBehind { error: Box::new(error), directory: self.root().display().to_string() }
     }
 
     /// The directory of the backup; empty if it goes elsewhere.
@@ -227,22 +281,35 @@ impl<'a> Session<'a> {
         Some(thread.join().unwrap_or_else(panicked))
     }
 
-    /// The manifest's WAL has to be the backup's.
-    fn check_range(&self, received: &Received, start: Position, end: Position) -> Result<(), TakeError> {
+    /// All of it has to be one backup: the one that the server told of.
+    fn check(&self, received: &Received, agreed: &Agreed) -> Result<(), TakeError> {
+        if !matches!(received.output, Output::Elsewhere) {
+            received.inspection.conclude(agreed)?;
+        }
         let Some((_, manifest)) = &received.manifest else { return Ok(()) };
+        if let Some(other) = manifest.system_id.filter(|&system| system != agreed.system_id) {
+            let system = agreed.system_id;
+            let why = format!("the manifest's system identifier is {other}, but the server's is {system}");
+            return Err(TakeError::Answer(why));
+        }
         let first = manifest.wal_ranges.iter().map(|range| range.start).min();
         let last = manifest.wal_ranges.iter().map(|range| range.end).max();
-        if first == Some(start.lsn) && last == Some(end.lsn) {
+        if first == Some(agreed.start) && last == Some(agreed.end) {
             Ok(())
         } else {
             Err(TakeError::Answer(format!(
                 "the manifest's WAL ranges are not those of the backup, {} to {}",
-                start.lsn, end.lsn
+                agreed.start, agreed.end
             )))
         }
     }
 
-    async fn complete(&mut self, received: Received, settings: Option<String>) -> Result<(), TakeError> {
+    async fn complete(
+        &mut self,
+        received: Received,
+        settings: Option<String>,
+        is_good: bool,
+    ) -> Result<(), TakeError> {
         if matches!(self.options.destination, Destination::Stdout | Destination::Target { .. }) {
             return Ok(());
         }
@@ -265,9 +332,12 @@ impl<'a> Session<'a> {
             archives,
             file_mode: self.modes.file,
             durable,
+            is_good,
         };
         completion.run(received)?;
-        tracing::info!("base backup completed");
+        if is_good {
+            tracing::info!("base backup completed");
+        }
         Ok(())
     }
 }

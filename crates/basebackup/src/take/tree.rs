@@ -24,7 +24,7 @@ use crate::tar::{Header, MemberKind};
 
 /// What a server cannot start without, in PostgreSQL's and in our words.
 pub(crate) const CONTROL_FILE: &str = "global/pg_control";
-const UNFINISHED_CONTROL_FILE: &str = "global/pg_control.unfinished";
+pub(super) const UNFINISHED_CONTROL_FILE: &str = "global/pg_control.unfinished";
 
 /// A data directory being unpacked.
 pub(super) struct Tree {

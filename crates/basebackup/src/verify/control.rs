@@ -10,7 +10,7 @@ const CRC_AT_18: usize = 292;
 const VERSION_18: u32 = 1800;
 
 /// What is wrong with the control file `bytes`, if anything; it should be of `system`, where that is known.
-pub(super) fn check(bytes: &[u8], system: Option<SystemId>) -> Option<String> {
+pub(crate) fn check(bytes: &[u8], system: Option<SystemId>) -> Option<String> {
     let u32_at = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
     let found = bytes.first_chunk().map(|bytes| SystemId::new(u64::from_le_bytes(*bytes)));
     let (Some(found), Some(version)) = (found, u32_at(8)) else { return Some("it is too short".to_owned()) };

@@ -37,6 +37,13 @@ pub(super) async fn addresses(host: &Host) -> Result<Vec<Address>, AttemptError>
     }
 }
 
+impl Host {
+    /// Where it is, in libpq's words, as far as that is known without looking its name up.
+    pub fn describe(&self) -> String {
+        describe(self, None)
+    }
+}
+
 /// Where an address is, in libpq's words.
 pub(super) fn describe(host: &Host, address: Option<&Address>) -> String {
     match (&host.name, address) {

@@ -26,6 +26,9 @@ pub enum FlushReports {
     Never,
     /// With the regular statuses, and, after an extra sync, whenever the server asks: enough to move a slot.
     Regularly,
+    /// With the regular statuses, by a receiver that makes things durable in its own time, such as segments when they are
+    /// whole: a server that asks is told what is durable then. Only the end of the stream calls for a sync.
+    AsItComes,
     /// In a status of its own right after each sync: a synchronous standby.
     AtOnce,
 }
@@ -164,7 +167,11 @@ impl ReceiverMachine {
             // Answered at once, for the server may be about to drop us; and again when what it may be waiting for,
             // shutting down, has become durable.
             self.status_due = true;
-            self.report_next_flush |= self.reports_flush() && self.flushed < self.written;
+            let syncs_on_demand = match self.config.flush_reports {
+                FlushReports::Regularly | FlushReports::AtOnce => true,
+                FlushReports::Never | FlushReports::AsItComes => false,
+            };
+            self.report_next_flush |= syncs_on_demand && self.flushed < self.written;
         }
     }
 
@@ -183,7 +190,7 @@ impl ReceiverMachine {
         self.flushed = position;
         self.status_due |= match self.config.flush_reports {
             FlushReports::Never => false,
-            FlushReports::Regularly => {
+            FlushReports::Regularly | FlushReports::AsItComes => {
                 std::mem::take(&mut self.report_next_flush) || self.phase == Phase::Finishing
             }
             FlushReports::AtOnce => true,
@@ -204,6 +211,8 @@ impl ReceiverMachine {
         if self.phase == Phase::Streaming {
             self.phase = Phase::Finishing;
             self.status_due = true;
+            // The end depends on this one: it is asked for whatever became of an earlier one.
+            self.sync_asked = self.flushed.max(self.config.start).min(self.written);
         }
     }
 

@@ -147,6 +147,36 @@ fn stopping_makes_everything_durable_and_says_so_before_the_copy_ends() {
 }
 
 #[test]
+fn a_sync_that_came_to_nothing_is_asked_for_again_at_the_end() {
+    let mut run = Run::new(config(FlushReports::Regularly));
+    run.actions();
+    run.wal(0, 100);
+    run.machine.written(at(100));
+    run.asked();
+    assert_eq!(run.actions(), [status(at(100), START), ReceiverAction::Sync]);
+    run.machine.stop();
+    assert_eq!(run.actions(), [status(at(100), START), ReceiverAction::Sync]);
+    run.machine.flushed(at(100));
+    assert_eq!(run.actions(), [status(at(100), at(100)), ReceiverAction::EndCopy]);
+}
+
+#[test]
+fn one_that_syncs_in_its_own_time_is_called_upon_at_the_end_alone() {
+    let mut run = Run::new(config(FlushReports::AsItComes));
+    run.actions();
+    run.wal(0, 100);
+    run.machine.written(at(100));
+    run.asked();
+    assert_eq!(run.actions(), [status(at(100), START)]);
+    run.machine.flushed(at(60));
+    assert_eq!(run.actions(), [], "the next regular status tells");
+    run.machine.stop();
+    assert_eq!(run.actions(), [status(at(100), at(60)), ReceiverAction::Sync]);
+    run.machine.flushed(at(100));
+    assert_eq!(run.actions(), [status(at(100), at(100)), ReceiverAction::EndCopy]);
+}
+
+#[test]
 fn an_idle_stream_stops_at_once() {
     let nothing_durable = ReceiverConfig { already_durable: Lsn::INVALID, ..config(FlushReports::Never) };
     let mut run = Run::new(nothing_durable);
@@ -211,8 +241,9 @@ proptest! {
     /// Whatever happens in whatever order: no status claims more than was written or flushed, and with the disk
     /// caught up a stop ends the copy.
     #[test]
-    fn no_status_is_ever_ahead_of_the_disk(events in events(), reports in 0..3) {
-        let reports = [FlushReports::Never, FlushReports::Regularly, FlushReports::AtOnce][reports as usize];
+    fn no_status_is_ever_ahead_of_the_disk(events in events(), reports in 0..4) {
+        let reports = [FlushReports::Never, FlushReports::Regularly, FlushReports::AsItComes, FlushReports::AtOnce]
+            [reports as usize];
         let mut run = Run::new(ReceiverConfig { silence_limit: None, ..config(reports) });
         let (mut written, mut flushed) = (START, START);
         for event in events {

@@ -17,6 +17,8 @@ use super::{Control, StreamError, StreamRequest, StreamSlot, Streamed};
 use crate::sink::WalSink;
 
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
+/// How long the server may take to answer that we want no more. Everything is here by then.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 pub(super) struct Worker {
     conninfo: ConnInfo,
@@ -35,6 +37,16 @@ struct Segments {
     position: Lsn,
     /// The sink has a segment open.
     open: bool,
+}
+
+/// How far a stream has come, and since when it has not come further.
+struct Progress {
+    server: String,
+    /// Where to stop, once that is known.
+    wanted: Option<Lsn>,
+    received: Lsn,
+    since: Instant,
+    patience: Option<Duration>,
 }
 
 enum Ended {
@@ -83,14 +95,17 @@ impl Worker {
                     let mut segments = Segments { timeline: at.timeline, size, position: start, open: false };
                     let validator = validator(start, size, history, server.system_id);
                     let ended = self.receive(&mut stream, &mut segments, validator, slot.is_some()).await?;
-                    let finished = stream.finish().await;
                     if matches!(ended, Ended::Stopped) {
-                        if let Ok(finished) = finished {
-                            finished.client.close().await; // a temporary slot goes with it
-                        }
+                        // A temporary slot goes with the connection, however that ends.
+                        let farewell = async {
+                            if let Ok(finished) = stream.finish().await {
+                                finished.client.close().await;
+                            }
+                        };
+                        let _whether_it_answers_or_not = tokio::time::timeout(FAREWELL, farewell).await;
                         return Ok(Streamed { timeline: segments.timeline, end: segments.position });
                     }
-                    let finished = finished?;
+                    let finished = in_time(stream.finish()).await??;
                     let next = finished
                         .next
                         .filter(|next| next.timeline > segments.timeline && next.start <= segments.position);
@@ -141,27 +156,30 @@ impl Worker {
         has_slot: bool,
     ) -> Result<Ended, StreamError> {
         let mut machine = ReceiverMachine::new(self.config(segments.position, has_slot), Instant::now());
+        let mut progress = Progress::new(stream, segments.position, self.request.patience);
         loop {
             if self.control.abandoned.load(Ordering::Acquire) {
                 return Err(StreamError::EndedEarly(segments.position));
             }
-            let stop = self.control.stop.load(Ordering::Acquire);
-            if stop != 0 && segments.position.as_u64() >= stop {
+            let stop = self.control.stop_position();
+            if stop.is_some_and(|stop| segments.position >= stop) {
                 machine.stop();
             }
+            let deadline = progress.check(segments.position, stop)?;
             while let Some(action) = machine.poll(Instant::now()) {
                 match action {
                     ReceiverAction::SendStatus(status) => {
-                        stream.send_status(&StandbyStatus { time: PgTimestamp::now(), ..status }).await?;
+                        let status = StandbyStatus { time: PgTimestamp::now(), ..status };
+                        in_time(stream.send_status(&status)).await??;
                     }
                     ReceiverAction::GiveUp => return Err(StreamError::Silent(SILENCE_LIMIT.as_secs())),
-                    // Out of turn only at the end: a segment in a tar file cannot be made durable before.
-                    ReceiverAction::Sync if machine.is_finishing() => {
+                    // At the end alone, for a segment in a tar file cannot be made durable before
+                    // (`FlushReports::AsItComes`).
+                    ReceiverAction::Sync => {
                         segments.end(&mut *self.sink)?;
                         self.sink.finish()?;
                         machine.flushed(segments.position);
                     }
-                    ReceiverAction::Sync => {}
                     ReceiverAction::EndCopy => {
                         segments.end(&mut *self.sink)?;
                         self.sink.finish()?;
@@ -169,7 +187,7 @@ impl Worker {
                     }
                 }
             }
-            match self.next(stream, &machine).await? {
+            match self.next(stream, &machine, deadline).await? {
                 None => {}
                 Some(StreamEvent::Keepalive(keepalive)) => machine.keepalive(keepalive, Instant::now()),
                 Some(StreamEvent::Wal(WalData { start, server_end, data, .. })) => {
@@ -198,21 +216,22 @@ impl Worker {
             already_applied: None,
             start,
             already_durable: start,
-            flush_reports: if has_slot { FlushReports::Regularly } else { FlushReports::Never },
+            flush_reports: if has_slot { FlushReports::AsItComes } else { FlushReports::Never },
             status_interval: Some(self.request.status_interval).filter(|interval| !interval.is_zero()),
             silence_limit: Some(SILENCE_LIMIT),
             end_position: None,
         }
     }
 
-    /// Waits for the server, the machine's clock, or the owner.
+    /// Waits for the server, the machine's clock, `deadline`, or the owner.
     async fn next(
         &self,
         stream: &mut WalStream,
         machine: &ReceiverMachine,
+        deadline: Option<Instant>,
     ) -> Result<Option<StreamEvent>, StreamError> {
         let timer = async {
-            match machine.next_timeout() {
+            match [machine.next_timeout(), deadline].into_iter().flatten().min() {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
                 None => std::future::pending().await,
             }
@@ -223,6 +242,38 @@ impl Worker {
             event = stream.next() => Ok(Some(event?)),
             () = timer => Ok(None),
         }
+    }
+}
+
+/// For what a living server does without delay.
+async fn in_time<T>(answer: impl Future<Output = T>) -> Result<T, StreamError> {
+    let answer = tokio::time::timeout(SILENCE_LIMIT, answer).await;
+    answer.map_err(|_| StreamError::Silent(SILENCE_LIMIT.as_secs()))
+}
+
+impl Progress {
+    fn new(stream: &WalStream, received: Lsn, patience: Option<Duration>) -> Self {
+        let server = stream.client().map(|client| client.target().to_owned()).unwrap_or_default();
+        Self { server, wanted: None, received, since: Instant::now(), patience }
+    }
+
+    /// When to look again. Once `stop` is known, what is missing has to come: the server has it.
+    fn check(&mut self, received: Lsn, stop: Option<Lsn>) -> Result<Option<Instant>, StreamError> {
+        let now = Instant::now();
+        let wanted = match stop {
+            Some(wanted) if (stop, received) == (self.wanted, self.received) && received < wanted => wanted,
+            _ => {
+                (self.wanted, self.received, self.since) = (stop, received, now);
+                return Ok(stop.and(self.patience).and_then(|patience| now.checked_add(patience)));
+            }
+        };
+        let Some(patience) = self.patience else { return Ok(None) };
+        let waited = now.saturating_duration_since(self.since);
+        if waited < patience {
+            return Ok(self.since.checked_add(patience));
+        }
+        let (server, seconds) = (self.server.clone(), waited.as_secs());
+        Err(StreamError::Stalled { server, wanted, received, seconds })
     }
 }
 

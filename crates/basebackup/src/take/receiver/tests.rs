@@ -35,6 +35,7 @@ fn options(directory: &Path, format: Format, compression: Option<&str>) -> Optio
         progress: false,
         verbose: false,
         status_interval: 10,
+        server_timeout: None,
     }
 }
 

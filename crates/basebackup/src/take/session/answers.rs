@@ -4,6 +4,7 @@ use replication::client::{BackupEvent, BackupStream, Client, ResultSet};
 use wal::{Lsn, TimelineId};
 
 use super::super::error::TakeError;
+use super::super::patience::Patience;
 
 /// Permission bits, as the server's data directory has them.
 #[derive(Clone, Copy)]
@@ -46,10 +47,15 @@ impl Position {
     }
 }
 
-/// The next event, which has to be a row set.
-pub(super) async fn rows(stream: &mut BackupStream, doing: &'static str) -> Result<ResultSet, TakeError> {
+/// The next event, which has to be a row set, and is `what`.
+pub(super) async fn rows(
+    stream: &mut BackupStream,
+    patience: &Patience,
+    what: &str,
+    doing: &'static str,
+) -> Result<ResultSet, TakeError> {
     loop {
-        match stream.next().await.map_err(TakeError::server(doing))? {
+        match patience.wait(what, next(stream, doing)).await? {
             BackupEvent::Rows(rows) => return Ok(rows),
             BackupEvent::Notice(notice) => tracing::warn!("{notice}"),
             _ => return Err(TakeError::Answer(format!("{doing}: server sent something else"))),
@@ -57,10 +63,16 @@ pub(super) async fn rows(stream: &mut BackupStream, doing: &'static str) -> Resu
     }
 }
 
-/// The end of the command.
-pub(super) async fn finished(stream: &mut BackupStream) -> Result<(), TakeError> {
+/// The next event.
+pub(super) async fn next(stream: &mut BackupStream, doing: &'static str) -> Result<BackupEvent, TakeError> {
+    stream.next().await.map_err(TakeError::server(doing))
+}
+
+/// The end of the command. A server that has sent damaged pages says so here.
+pub(super) async fn finished(stream: &mut BackupStream, patience: &Patience) -> Result<(), TakeError> {
     loop {
-        match stream.next().await.map_err(TakeError::server("backup failed"))? {
+        let event = patience.wait("the end of the backup", next(stream, "backup failed")).await;
+        match event.map_err(TakeError::telling_damage)? {
             BackupEvent::Finished => return Ok(()),
             BackupEvent::Notice(notice) => tracing::warn!("{notice}"),
             _ => return Err(TakeError::Answer("server sent more than a backup".to_owned())),

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use super::super::error::TakeError;
 use super::super::feed::Delivery;
 use super::Session;
+use super::answers::next;
 
 /// How many messages are handed to the other thread at once.
 const BATCH: usize = 64;
@@ -25,7 +26,8 @@ impl Session<'_> {
                 Some(event) => event,
                 None => {
                     send(&sender, Delivery::Batch(std::mem::take(&mut batch))).await?;
-                    stream.next().await.map_err(TakeError::server(READ))?
+                    let patience = self.patience.clone();
+                    patience.wait("data of the backup", next(stream, READ)).await?
                 }
             };
             match event {

@@ -65,6 +65,7 @@ impl Session<'_> {
             system_id: Some(system_id),
             slot,
             status_interval: Duration::from_secs(self.options.status_interval.into()),
+            patience: self.patience.for_answer().limit(),
         };
         let stream = BackgroundStream::start(self.conninfo, request, sink).await;
         self.wal = Some(stream.map_err(|error| TakeError::Wal(error.to_string()))?);

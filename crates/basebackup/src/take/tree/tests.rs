@@ -1,4 +1,5 @@
 use super::*;
+use crate::take::inspection::Inspection;
 use crate::take::ledger::Ledger;
 use crate::take::members::Unpacker;
 use crate::tar::{Owner, TRAILER, padding};
@@ -42,7 +43,8 @@ impl Target {
     fn unpack(&self, members: &[(&str, MemberKind, &[u8])]) -> Result<Tree, TakeError> {
         let mut tree = Tree::new(&self.temp.path().join("data"), true);
         let mut ledger = Ledger::new(None);
-        let mut unpacker = Unpacker::new("base.tar", None, &mut ledger);
+        let mut inspection = Inspection::new(&self.links, false);
+        let mut unpacker = Unpacker::new("base.tar", None, &mut ledger, &mut inspection);
         let mut sink = tree.archive(None, &self.links);
         for chunk in archive(members).chunks(1000) {
             unpacker.feed(chunk, &mut sink)?;
