@@ -23,6 +23,7 @@ pub mod base_backup;
 mod binaries;
 mod descendants;
 mod failure;
+mod faults;
 mod guard;
 mod options;
 mod ports;

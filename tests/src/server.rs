@@ -214,6 +214,11 @@ impl Server {
         self.root.join("socket")
     }
 
+    /// What its logs are called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Its data directory.
     pub fn data(&self) -> &Path {
         &self.data

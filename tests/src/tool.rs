@@ -86,6 +86,7 @@ impl Tool {
         command.args(&self.args).current_dir(self.root.path()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.root.path()).env("LANG", "C").env("LC_ALL", "C");
+        command.envs(crate::faults::file_of(&self.root, &self.name).map(|file| ("WALSHIP_FAULT", file)));
         command.envs(self.envs.iter().map(|(name, value)| (name, value)));
         command.stdout(std::fs::File::create(&stdout).unwrap());
         command.stderr(std::fs::File::create(&stderr).unwrap());

@@ -53,6 +53,14 @@ impl Walsender {
         wait_for("WAL to be served", DEADLINE, serves);
     }
 
+    /// Starts it again after it has ended by itself.
+    #[track_caller]
+    pub fn start_again(&mut self) {
+        assert!(!self.process().is_running(), "the walsender runs");
+        self.process = None;
+        self.start();
+    }
+
     /// SIGKILL, and waits until it is gone.
     #[track_caller]
     pub fn kill9(&mut self) {

@@ -18,6 +18,7 @@ use arguments::{Arguments, Command, Connection};
 use verify_arguments::VerifyArguments;
 
 fn main() -> ExitCode {
+    program::end_on_panic("basebackup", "do not use what it has written, and run it again");
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return program::refuse("basebackup", &error),

@@ -6,7 +6,6 @@
 
 use std::fmt;
 use std::panic;
-use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What [`fatal`] panics with after [`panic_instead_of_abort`].
@@ -22,15 +21,14 @@ impl fmt::Display for Fatal {
 /// Set once, by tests and simulations, never in production.
 static PANICS: AtomicBool = AtomicBool::new(false);
 
-/// Logs `message`, prints it to standard error as one line and aborts the process.
+/// Says `message` in one line on standard error and aborts the process, as a panic of a program does.
 pub fn fatal(message: impl fmt::Display) -> ! {
     let message = message.to_string();
-    tracing::error!("{message}");
     if PANICS.load(Ordering::Relaxed) {
+        tracing::error!("{message}");
         panic::panic_any(Fatal(message));
     }
-    eprintln!("PANIC:  {message}");
-    process::abort()
+    runtime::end::at_once(&message)
 }
 
 /// From now on [`fatal`] panics with a [`Fatal`] instead of aborting, in the whole process: for tests, and for

@@ -1,17 +1,26 @@
-//! What the programs' command lines share: a log on standard error, and one line for whatever went wrong.
+//! What the programs' command lines share: a log on standard error, one line for whatever went wrong, and the end of the
+//! process after a panic.
+
+mod panics;
 
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::error::ErrorKind;
 use tracing_subscriber::EnvFilter;
+
+pub use panics::end_on_panic;
 
 /// Changes the level of the log.
 type SetLevel = Box<dyn Fn(&str) + Send + Sync>;
 
 /// There once the log has begun, unless whoever started the program has chosen a level.
 static SET_LEVEL: OnceLock<SetLevel> = OnceLock::new();
+
+/// Set once the log has begun.
+static HAS_LOG: AtomicBool = AtomicBool::new(false);
 
 /// Begins the log, on standard error: from the first of `levels` on, with `-v` from the second, with more of them from
 /// the third. `RUST_LOG` overrides that.
@@ -27,6 +36,7 @@ pub fn start_log(verbose: u8, levels: [&str; 3]) {
         .with_filter_reloading();
     let filter = log.reload_handle();
     log.init();
+    HAS_LOG.store(true, Ordering::Relaxed);
     if !is_chosen {
         let set_level = move |level: &str| {
             // Nothing is logged any more when this fails: the process is ending.
@@ -34,6 +44,11 @@ pub fn start_log(verbose: u8, levels: [&str; 3]) {
         };
         let _set_once = SET_LEVEL.set(Box::new(set_level));
     }
+}
+
+/// Whether lines have the form of a log's by now.
+fn has_log() -> bool {
+    HAS_LOG.load(Ordering::Relaxed)
 }
 
 /// From now on the log has messages from `level` on, unless `-v` or `RUST_LOG` has chosen another one.

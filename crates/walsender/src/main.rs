@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use walsender::serve::Server;
 
 fn main() -> ExitCode {
+    program::end_on_panic("walsender", "start it again, and it serves what is durable");
     let options = match Options::try_parse() {
         Ok(options) => options,
         Err(error) => return program::refuse("walsender", &error),
@@ -53,7 +54,10 @@ fn serve(options: &Options) -> anyhow::Result<ExitCode> {
         let mut stop = Some(stop);
         loop {
             let name = tokio::select! {
-                () = &mut serving => return Ok(ExitCode::SUCCESS),
+                () = &mut serving => {
+                    assert!(stop.is_none(), "the server serves until it is told to stop");
+                    return Ok(ExitCode::SUCCESS);
+                }
                 _ = terminate.recv() => "SIGTERM",
                 _ = interrupt.recv() => "SIGINT",
                 _ = quit.recv() => {

@@ -65,6 +65,7 @@ impl Receiver {
         let mut manifest = None;
         let mut open = None;
         while let Some(section) = self.feed.next_section()? {
+            runtime::fault::panic_if_wanted("panic in unpacking");
             match section {
                 // The server only tells what it is doing; data would not be understood as that of any section.
                 _ if matches!(self.output, Output::Elsewhere) => {}

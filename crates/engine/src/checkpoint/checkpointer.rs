@@ -192,6 +192,7 @@ fn work(desk: &Desk, mut performer: Performer) {
     let mut last = Instant::now();
     let mut timeout = performer.options.timeout;
     while let Some(cause) = desk.next(last + timeout) {
+        runtime::fault::panic_if_wanted("panic in the checkpointer");
         last = Instant::now();
         timeout = performer.options.timeout;
         let outcome = if cause.is_forced() || !performer.is_quiet() {

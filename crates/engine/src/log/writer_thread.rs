@@ -57,6 +57,7 @@ impl Nudge {
 pub(super) fn spawn(shared: Arc<Shared>, delay: Duration) -> Result<JoinHandle<()>, EngineError> {
     let work = move || {
         loop {
+            runtime::fault::panic_if_wanted("panic in the log's writer");
             match shared.nudge.wait(delay) {
                 Wish::Write => shared.write_out(),
                 Wish::Flush => shared.flush_behind(),

@@ -272,6 +272,7 @@ impl Shared {
 
     /// Writes a chunk, on whatever thread, and asks for the syncs it calls for.
     fn write(&self, chunk: &Chunk) -> Result<(), ArchiveError> {
+        runtime::fault::panic_if_wanted("panic in the writing of WAL");
         self.syncer.wait_for_room();
         let mut writer = self.writer.lock();
         let written = writer.write(&chunk.bytes, !chunk.lagging);
@@ -335,6 +336,7 @@ impl Shared {
     }
 
     fn sync(&self) -> Result<(), ArchiveError> {
+        runtime::fault::panic_if_wanted("panic in the syncing of WAL");
         let started = Instant::now();
         let synced = self.syncer.sync(&|durable| self.observer.durable(durable));
         let took = started.elapsed();

@@ -181,6 +181,7 @@ impl TimelineStream {
     }
 
     async fn take_wal(&mut self, wal: WalData) -> Result<(), ReceiverError> {
+        runtime::fault::panic_if_wanted("panic in the receiving task");
         let WalData { start, server_end, data, .. } = wal;
         self.publisher.heard(Some(server_end));
         let wanted = self.acknowledger.machine().wal(start, data.len(), server_end, Instant::now())?;

@@ -158,6 +158,7 @@ impl Worker {
         let mut machine = ReceiverMachine::new(self.config(segments.position, has_slot), Instant::now());
         let mut progress = Progress::new(stream, segments.position, self.request.patience);
         loop {
+            runtime::fault::panic_if_wanted("panic in streaming beside a backup");
             if self.control.abandoned.load(Ordering::Acquire) {
                 return Err(StreamError::EndedEarly(segments.position));
             }

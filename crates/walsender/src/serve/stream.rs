@@ -210,6 +210,7 @@ impl Streamer<'_> {
     /// Sends until there is nothing to send, the socket is full or it is time to look for news; then waits for
     /// whatever comes first.
     async fn burst(&mut self) -> Result<(), Stop> {
+        runtime::fault::panic_if_wanted("panic in a connection");
         self.take_news()?;
         for _ in 0..BURST {
             let now = Instant::now();

@@ -128,6 +128,7 @@ impl Watcher {
 
     fn run(mut self, sender: &watch::Sender<Option<Serving>>) {
         while !sender.is_closed() {
+            runtime::fault::panic_if_wanted("panic in the source's thread");
             let requests = self.attention.requests();
             let seen = self.status.as_ref().map(StatusReader::changes);
             match self.look() {

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use replication::error::{ServerError, SqlState};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -18,6 +19,8 @@ use crate::protocol::backend;
 
 /// How long to wait after the system could not accept, for example because there are no more descriptors.
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+/// The same where it could not even wait, for want of memory.
+const AFTER_FAILED_WAIT: Duration = Duration::from_millis(100);
 
 pub(super) struct Acceptor {
     stop: Arc<OwnedFd>,
@@ -61,6 +64,8 @@ fn accept_all(listeners: &Listeners, stop: &OwnedFd, dealer: &mut Dealer) {
             && error != rustix::io::Errno::INTR
         {
             warn!(%error, "could not wait for clients");
+            std::thread::sleep(AFTER_FAILED_WAIT);
+            continue;
         }
         let ready: Vec<bool> = sockets.iter().map(|socket| !socket.revents().is_empty()).collect();
         if ready.first() == Some(&true) {
@@ -92,6 +97,7 @@ struct Dealer {
 
 impl Dealer {
     fn deal(&mut self, newcomer: Newcomer) {
+        runtime::fault::panic_if_wanted("panic in the acceptor");
         if self.registry.sockets.fetch_add(1, Ordering::AcqRel) >= self.most_sockets {
             self.registry.sockets.fetch_sub(1, Ordering::AcqRel);
             let mut answer = Vec::new();

@@ -223,6 +223,7 @@ impl Shared {
 
     fn watch(&self) {
         while !self.stopping.load(Ordering::Acquire) {
+            runtime::fault::panic_if_wanted("panic in the synchronous commit's thread");
             let seen = self.known_table().map(|reader| (reader.changes(), reader));
             let looked = self.look();
             if let Err(error) = &looked {

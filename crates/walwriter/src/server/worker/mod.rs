@@ -20,6 +20,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
+use engine::fatal::fatal;
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -94,7 +95,8 @@ impl<D: Database> Worker<D> {
             events.clear();
             match epoll::wait(&self.epoll, spare_capacity(&mut events), self.timeout().as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => tracing::error!(%error, "could not wait for events"),
+                // The descriptors are this thread's own: there is nothing that could be better the next time.
+                Err(error) => fatal(format_args!("could not wait for clients: {error}")),
             }
             for event in &events {
                 let (word, flags) = (event.data.u64(), event.flags);
@@ -104,6 +106,9 @@ impl<D: Database> Worker<D> {
             }
             self.expire();
             std::mem::swap(&mut self.ready, &mut batch);
+            if !batch.is_empty() {
+                runtime::fault::panic_if_wanted("panic in a worker");
+            }
             batch.drain(..).for_each(|token| self.turn(token));
             self.reply();
         }

@@ -115,6 +115,7 @@ impl Driver {
 
     /// Replays up to `durable`, and tells everybody.
     fn replay(&mut self, durable: Lsn) -> Result<(), StandbyError> {
+        runtime::fault::panic_if_wanted("panic in replay");
         self.durable = self.durable.max(durable);
         if durable.is_valid() {
             self.standby.replay_to(durable)?;
