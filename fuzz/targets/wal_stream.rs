@@ -73,5 +73,5 @@ fn segment_size() -> SegmentSize {
 }
 
 fn expectations() -> Expectations {
-    Expectations { structure: true, ..Expectations::new(segment_size(), TimelineHistory::root()) }
+    Expectations::new(segment_size(), TimelineHistory::root())
 }

@@ -253,6 +253,17 @@ fn wal_that_is_cut_swapped_repeated_or_made_up_is_refused() {
     let foreign = rewrite(target, |wal| wal[24..32].copy_from_slice(&7_u64.to_le_bytes()));
     quiet.assert_refused(7, "another system's WAL", target..=target.saturating_add(24), foreign);
 
+    // Parts that do not fit together, under a checksum that is right.
+    let on_one_page = |two: &&[Lsn]| page_of(two[0]) == page_of(two[1]) && two[0].as_u64() % 8192 < 4096;
+    let target = quiet.records[quiet.records.len() / 2..].windows(2).find(on_one_page).expect("a record")[0];
+    let unfit = rewrite(target, |wal| {
+        wal[24] = 33;
+        let length = u32::from_le_bytes(wal[..4].try_into().unwrap()) as usize;
+        let crc = wal::record::record_crc(&wal[..length]);
+        wal[20..24].copy_from_slice(&crc.to_le_bytes());
+    });
+    quiet.assert_refused(9, "a record whose parts do not fit", exactly(target), unfit);
+
     // A position that is not the next one.
     let target = middle(8);
     let elsewhere = forge(target, |message, start, wal, _| {

@@ -27,8 +27,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     let segment_size = header.long.ok_or("the first page has no long header")?.segment_size;
     let segment_size = SegmentSize::new(u64::from(segment_size))?;
     let timelines = TimelineHistory::without_ancestors(header.timeline);
-    let mut expect = Expectations::new(segment_size, timelines);
-    expect.structure = true;
+    let expect = Expectations::new(segment_size, timelines);
     let records = Records::new(&log, header.page_addr, expect);
     println!(
         "{} up to {}; {:?}",

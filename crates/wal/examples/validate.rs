@@ -1,5 +1,5 @@
 //! Validates consecutive segment files and says how fast:
-//! `validate [--structure] [--repeat N] [--history TIMELINE FILE] SEGMENT...`
+//! `validate [--repeat N] [--history TIMELINE FILE] SEGMENT...`
 //!
 //! Files are read into memory first, so that the figure is the validator's own, on one core.
 
@@ -16,14 +16,12 @@ fn main() {
 }
 
 fn run() -> Result<(), Box<dyn std::error::Error>> {
-    let mut structure = false;
     let mut repeat = 1_u32;
     let mut history = None;
     let mut files = Vec::new();
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
-            "--structure" => structure = true,
             "--history" => {
                 let timeline = TimelineId::new(args.next().ok_or("--history needs a timeline")?.parse()?);
                 let file = args.next().ok_or("--history needs a file")?;
@@ -34,14 +32,13 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     let segments = files.iter().map(std::fs::read).collect::<Result<Vec<_>, _>>()?;
-    let first = segments.first().ok_or("usage: validate [--structure] [--repeat N] SEGMENT...")?;
+    let first = segments.first().ok_or("usage: validate [--repeat N] SEGMENT...")?;
     let header = PageHeader::decode(first)?;
     let segment_size = header.long.ok_or("the first page has no long header")?.segment_size;
-    let mut expect = Expectations::new(
+    let expect = Expectations::new(
         SegmentSize::new(u64::from(segment_size))?,
         history.unwrap_or(TimelineHistory::without_ancestors(header.timeline)),
     );
-    expect.structure = structure;
     let bytes: usize = segments.iter().map(Vec::len).sum();
     for _ in 0..repeat {
         let mut validator = Validator::new(header.page_addr, expect.clone());

@@ -102,7 +102,6 @@ impl Reading {
     pub(super) fn new(run: Run, size: SegmentSize, context: &Context<'_>) -> Self {
         let mut expect = Expectations::new(size, run.history().unwrap_or_else(TimelineHistory::root));
         expect.system_id = context.manifest.system_id;
-        expect.structure = true;
         let start = run.start().as_u64() / PAGE * PAGE;
         Self { validator: Validator::new(Lsn::new(start), expect), position: start, run, size }
     }

@@ -133,7 +133,6 @@ impl LogReader {
             system_id: Some(self.source.system_id),
             version: Some(WalVersion::V15),
             timelines: self.source.history.clone(),
-            structure: true,
         };
         let mut records = Records::new(buffer, start, expect);
         let mut given = false;

@@ -4,9 +4,10 @@
 //! checked in place. Of a record that spans pages or feeds, a fixed number of bytes at its head is kept, however long
 //! it claims to be. How the bytes are cut into feeds changes nothing about the outcome.
 //!
-//! The rules are those of PostgreSQL's reader (`XLogReaderValidatePageHeader`, `XLogDecodeNextRecord`) and of its
-//! replay where the reader alone would accept anything: an OVERWRITE_CONTRECORD record must name the record that was
-//! given up. Stricter than both, a page must be on the timeline that wrote its position, and the bytes that
+//! The rules are those of PostgreSQL's reader (`XLogReaderValidatePageHeader`, `ValidXLogRecordHeader`,
+//! `DecodeXLogRecord`: a record whose checksum is right and whose parts do not fit together was written so, and nobody
+//! can replay it) and of its replay where the reader alone would accept anything: an OVERWRITE_CONTRECORD record must
+//! name the record that was given up. Stricter than both, a page must be on the timeline that wrote its position, and the bytes that
 //! PostgreSQL always leaves zero (padding after a record and in page headers, the rest of a segment after a SWITCH) must
 //! be zero: a damaged byte is damage even where no checksum covers it. So of all bits of a log the only one that may change
 //! unnoticed is a page's BKP_REMOVABLE flag, of which both values are right.
@@ -36,15 +37,12 @@ pub struct Expectations {
     pub version: Option<WalVersion>,
     /// The timeline being read, with its ancestors.
     pub timelines: TimelineHistory,
-    /// Whether to check too that each record's parts fit together, as PostgreSQL does before it replays one. A record
-    /// whose checksum is right and whose parts are wrong was written so.
-    pub structure: bool,
 }
 
 impl Expectations {
     /// Expects segments of `segment_size` on these timelines, from any system and version.
     pub fn new(segment_size: SegmentSize, timelines: TimelineHistory) -> Self {
-        Self { segment_size, system_id: None, version: None, timelines, structure: false }
+        Self { segment_size, system_id: None, version: None, timelines }
     }
 }
 
@@ -119,7 +117,7 @@ impl Validator {
     pub fn new(start: Lsn, expect: Expectations) -> Self {
         let on_boundary = start.as_u64().is_multiple_of(PAGE_SIZE as u64);
         Self {
-            fragments: Fragments::new(expect.structure),
+            fragments: Fragments::default(),
             version: expect.version,
             system_id: expect.system_id,
             expect,

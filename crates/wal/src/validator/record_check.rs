@@ -1,4 +1,4 @@
-//! Checks of records: header, link to the one before, checksum, and on request structure.
+//! Checks of records: header, link to the one before, checksum, and how the parts fit together.
 //!
 //! Two ways through: [`Validator::take_records`] checks whole records in place and stops at anything that is not a plain
 //! good one; [`Validator::take_fragment`] takes a record as its bytes come, and alone finds fault and names it.
@@ -13,9 +13,10 @@ use crate::record::{
     check_structure, record_crc_by,
 };
 
-/// The head of a record that says what must be looked at without structure checks: an OVERWRITE_CONTRECORD record,
-/// its header, a short sub-header and the LSN it names.
+/// The head of an OVERWRITE_CONTRECORD record that says which one was given up: its header, a short sub-header and the
+/// LSN.
 const OVERWRITE_HEAD: usize = RECORD_HEADER + 2 + 8;
+/// The head of a record that says how its parts fit together.
 const HEAD: usize = RECORD_HEADER + MAX_SUB_HEADERS;
 
 /// A record of which some bytes have come.
@@ -28,17 +29,17 @@ pub(super) struct Fragments {
     got: u32,
     /// Of the bytes after the header.
     crc: Crc,
-    /// The record's first bytes, as many as have come up to `head_limit`.
+    /// The record's first bytes, as many as have come and are kept.
     head: [u8; HEAD],
-    head_limit: usize,
+}
+
+impl Default for Fragments {
+    fn default() -> Self {
+        Self { start: 0, total: None, got: 0, crc: Crc::default(), head: [0; HEAD] }
+    }
 }
 
 impl Fragments {
-    pub(super) fn new(structure: bool) -> Self {
-        let head_limit = if structure { HEAD } else { OVERWRITE_HEAD };
-        Self { start: 0, total: None, got: 0, crc: Crc::default(), head: [0; HEAD], head_limit }
-    }
-
     fn begin(&mut self, start: u64) {
         (self.start, self.total, self.got, self.crc) = (start, None, 0, Crc::default());
     }
@@ -58,14 +59,13 @@ impl Fragments {
 
     /// What is kept of the record.
     fn head(&self) -> &[u8] {
-        self.head.get(..self.head_limit.min(self.got as usize)).unwrap_or_default()
+        self.head.get(..self.got as usize).unwrap_or(&self.head)
     }
 
     /// Takes up to `wanted` bytes off `bytes`; returns how many there were.
     fn take(&mut self, bytes: &[u8], wanted: usize) -> usize {
         let bytes = bytes.get(..wanted).unwrap_or(bytes);
-        let kept = self.head.get_mut(..self.head_limit).and_then(|head| head.get_mut(self.got as usize..));
-        if let Some(kept) = kept {
+        if let Some(kept) = self.head.get_mut(self.got as usize..) {
             let count = kept.len().min(bytes.len());
             if let (Some(to), Some(from)) = (kept.get_mut(..count), bytes.get(..count)) {
                 to.copy_from_slice(from);
@@ -114,9 +114,7 @@ impl Validator {
         let (Some(mut prev), Overwrite::None) = (self.last_record, self.overwrite) else { return 0 };
         let mut at = 0;
         let mut records = 0;
-        while let Some(record) =
-            page.get(at..).and_then(|rest| plain_record(rest, prev, self.expect.structure, way))
-        {
+        while let Some(record) = page.get(at..).and_then(|rest| plain_record(rest, prev, way)) {
             prev = self.position + at as u64;
             at += record;
             records += 1;
@@ -191,9 +189,7 @@ impl Validator {
         if header.crc != computed {
             return Err(WalErrorKind::Checksum { found: header.crc, computed });
         }
-        if self.expect.structure {
-            check_structure(head, self.fragments.got as usize)?;
-        }
+        check_structure(head, self.fragments.got as usize)?;
         self.check_overwrite(&header, head)?;
         self.overwrite = Overwrite::None;
         Ok(())
@@ -287,7 +283,7 @@ impl Validator {
 /// The length, padding included, of the record that `bytes` begin with, if it is whole, good, follows the one at `prev`
 /// and means nothing to the validator.
 #[inline(always)]
-fn plain_record(bytes: &[u8], prev: u64, structure: bool, way: impl ShortCrc) -> Option<usize> {
+fn plain_record(bytes: &[u8], prev: u64, way: impl ShortCrc) -> Option<usize> {
     let header = RecordHeader::decode(bytes)?;
     let total = header.total_length as usize;
     let padded = bytes.get(..total.next_multiple_of(8))?;
@@ -299,7 +295,7 @@ fn plain_record(bytes: &[u8], prev: u64, structure: bool, way: impl ShortCrc) ->
         && header.prev.as_u64() == prev
         && padding_is_zero(padded, padded.len() - total)
         && header.crc == record_crc_by(way, record)
-        && (!structure || check_structure(record.get(..HEAD).unwrap_or(record), total).is_ok());
+        && check_structure(record.get(..HEAD).unwrap_or(record), total).is_ok();
     if good { Some(padded.len()) } else { None }
 }
 

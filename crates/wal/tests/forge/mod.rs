@@ -30,7 +30,6 @@ pub(crate) fn expectations() -> Expectations {
         system_id: Some(identity.system_id),
         version: Some(identity.version),
         timelines: TimelineHistory::root(),
-        structure: true,
     }
 }
 

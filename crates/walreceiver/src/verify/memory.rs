@@ -18,7 +18,8 @@ use super::plan::Plan;
 
 /// The memory's file. No WAL file is called like this.
 pub const MEMORY_FILE: &str = "walship.verified";
-const HEADER: &str = "walship.verified 1";
+/// Its number goes up with every rule that is added to what proves a file.
+const HEADER: &str = "walship.verified 2";
 /// A line is shorter than 256 bytes; a million segments are 16 TB.
 const LONGEST: usize = 256 << 20;
 /// A file that changed so recently may change again without its times showing it.

@@ -106,7 +106,7 @@ pub(super) fn read(disk: &SimDisk, history: &TimelineHistory) -> (LogStart, Vec<
 }
 
 pub(super) fn expectations(history: &TimelineHistory) -> Expectations {
-    Expectations { system_id: Some(SYSTEM), structure: true, ..Expectations::new(size(), history.clone()) }
+    Expectations { system_id: Some(SYSTEM), ..Expectations::new(size(), history.clone()) }
 }
 
 pub(super) fn root() -> TimelineHistory {
