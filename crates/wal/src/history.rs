@@ -111,6 +111,28 @@ impl TimelineHistory {
         Some(Self { timeline: child, entries })
     }
 
+    /// The part of this history that leads up to `timeline`. That is its whole history if it is an ancestor; for a number
+    /// between two ancestors' it is that of a timeline which left the older one where this history did, for `reason`.
+    pub fn ancestor(&self, timeline: TimelineId, reason: &str) -> Self {
+        let is_ours = self.contains(timeline);
+        let mut entries: Vec<_> =
+            self.entries.iter().filter(|entry| entry.timeline < timeline).cloned().collect();
+        if let Some(last) = entries.last_mut().filter(|_| !is_ours) {
+            reason.clone_into(&mut last.reason);
+        }
+        Self { timeline, entries }
+    }
+
+    /// The ancestors and where each was left, without the reasons.
+    pub fn positions(&self) -> Vec<(TimelineId, Lsn)> {
+        self.entries.iter().map(|entry| (entry.timeline, entry.switch_point)).collect()
+    }
+
+    /// Where this timeline begins: where its parent was left; 0/0 without one.
+    pub fn begin(&self) -> Lsn {
+        self.entries.last().map_or(Lsn::INVALID, |parent| parent.switch_point)
+    }
+
     /// Whose history this is.
     pub const fn timeline(&self) -> TimelineId {
         self.timeline
@@ -189,6 +211,17 @@ mod tests {
         assert_eq!((at(0), at(0x190_2137), at(0x190_2138)), (1, 1, 2));
         assert_eq!((at(0x240_011f), at(0x240_0120), at(u64::MAX)), (2, 3, 3));
         assert_eq!(TimelineHistory::root().timeline_at(Lsn::MAX), TimelineId::FIRST);
+    }
+
+    #[test]
+    fn an_ancestors_history_is_part_of_its_descendants() {
+        let history = TimelineHistory::parse(tli(7), FILE).unwrap();
+        assert_eq!(history.ancestor(tli(7), "x"), history);
+        assert_eq!(history.ancestor(tli(2), "x").to_bytes(), b"1\t0/1902138\tno recovery target specified\n");
+        assert_eq!(history.ancestor(tli(1), "x"), TimelineHistory::root());
+        let made = history.ancestor(tli(5), "x");
+        assert_eq!(made.to_bytes(), b"1\t0/1902138\tno recovery target specified\n\n2\t0/2400120\tx\n");
+        assert_eq!((made.begin(), made.positions()), (history.begin(), history.positions()));
     }
 
     #[test]

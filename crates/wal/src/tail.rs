@@ -240,7 +240,8 @@ mod tests {
             let from = placed[1].start.bytes_since(START) as usize;
             let end = placed.last().unwrap().end.bytes_since(START) as usize;
             // Of the long record some bytes, all of its header.
-            let step = |at: &usize| *at < from + 40 || *at % if end > 2000 { 487 } else { 1 } == 0;
+            let every: usize = if end > 2000 { 487 } else { 1 };
+            let step = |at: &usize| *at < from + 40 || at.is_multiple_of(every);
             for at in (from..end).filter(step) {
                 for bit in 0..8 {
                     log[at] ^= 1 << bit;

@@ -1,13 +1,15 @@
 //! One file out of an archive, for a server's `restore_command`.
 //!
 //! A server takes "no such file" for the end of the archive: it ends recovery there, or turns to streaming. So only
-//! a file that really is not there may look like that ([`Fetched::Absent`]); everything else is an error, which has to
-//! stop the server ([`FATAL_EXIT_CODE`]), lest it silently leave out what the archive holds but could not give.
+//! a file past which nothing is known of its line of history may look like that ([`Fetched::Absent`]); everything else is
+//! an error, which has to stop the server ([`FATAL_EXIT_CODE`]), lest it silently leave out what the archive holds but
+//! could not give. A file that the server has itself, where it would look next, is no loss either.
 //!
 //! What is handed out has been validated, together with the segment before it, so that a record that goes on from
 //! there is checked too. Of an unfinished segment the valid part is handed out, up to what its receiver calls
-//! durable, and zeros after it.
+//! durable, and zeros after it. For the numbers of timelines that were skipped a history is made ([`Holdings`]).
 
+mod segment;
 #[cfg(test)]
 mod tests;
 
@@ -15,25 +17,25 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use disk::{Disk, OpenMode};
-use replication::waldir::{SegmentReader, StatusReader, WalDir, WalDirError};
-use wal::{Expectations, Lsn, SegmentNo, SegmentSize, TimelineId, Validator, WalError, WalFileName};
+use replication::waldir::{Evidence, HistoryAnswer, Holdings, WalDir, WalDirError};
+use wal::{Lsn, SegmentSize, TimelineId, WalError, WalFileName};
+
+use segment::{Asked, server_has};
 
 /// What `walreceiver fetch` exits with for every error: above 125 a server stops recovery instead of taking the file
 /// for absent (`RestoreArchivedFile` in `xlogarchive.c`), and none of the codes that stand for a signal.
 pub const FATAL_EXIT_CODE: u8 = 200;
-
-const CHUNK: usize = 1 << 20;
 
 /// What became of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fetched {
     /// The target holds the file, durably.
     Copied,
-    /// The archive has no such file, finished or not.
+    /// The archive has no such file, finished or not, and nothing that would come after it; or the server has it itself.
     Absent,
 }
 
-/// Why a file that is there could not be handed out.
+/// Why a file that is there, or ought to be, could not be handed out.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// The archive could not be read.
@@ -47,13 +49,59 @@ pub enum FetchError {
         /// What is wrong with it.
         error: WalError,
     },
-    /// A finished segment is shorter than a segment.
-    #[error("segment \"{}\" ends at {end}, before the segment does", path.display())]
-    Short {
+    /// A finished segment has another length than a segment.
+    #[error("segment \"{}\" has {found} bytes instead of {expected}", path.display())]
+    WrongSize {
         /// The segment.
         path: PathBuf,
-        /// Where it ends.
-        end: Lsn,
+        /// Its length, unpacked.
+        found: u64,
+        /// A segment's.
+        expected: u32,
+    },
+    /// Nothing has the segment, or not to its end, and the archive goes on after it.
+    #[error(
+        "hole in the archive: nothing here has timeline {timeline} from {from} on, but {evidence}; put back segment \
+         \"{file}\", lest recovery end before what the archive holds"
+    )]
+    Hole {
+        /// The timeline.
+        timeline: TimelineId,
+        /// What is missing.
+        file: String,
+        /// Where the hole begins.
+        from: Lsn,
+        /// How it is known that the archive goes on.
+        evidence: Evidence,
+    },
+    /// The history says that the timeline began in the middle of a record.
+    #[error("history of timeline {timeline} is wrong: no record of \"{}\" ends at {begin}, where it says that the timeline began", path.display())]
+    Begin {
+        /// Whose history.
+        timeline: TimelineId,
+        /// Where it says that the timeline began.
+        begin: Lsn,
+        /// The segment.
+        path: PathBuf,
+    },
+    /// A history that makes no sense or contradicts another.
+    #[error("history of timeline {timeline} is of no use: {reason}")]
+    History {
+        /// Whose.
+        timeline: TimelineId,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The history of a timeline that has WAL here is not here.
+    #[error(
+        "history file \"{file}\" is missing, but \"{segment}\" is there; put it back, lest recovery end before what the \
+         archive holds"
+    )]
+    LostHistory {
+        /// The history file.
+        file: String,
+        /// A segment that cannot do without it.
+        segment: String,
     },
     /// The target could not be written.
     #[error("could not write file \"{}\": {source}", path.display())]
@@ -66,6 +114,9 @@ pub enum FetchError {
 }
 
 /// Copies `file` (a segment's or history file's name, as `%f` gives it) from `dir` to `target`.
+///
+/// # Errors
+/// Everything but a copy and the certainty that nothing of that line of history comes after what is missing.
 pub fn fetch(dir: &WalDir, file: &str, target: &Path) -> Result<Fetched, FetchError> {
     if !dir.disk().metadata(dir.path()).is_ok_and(|found| found.is_dir) {
         // A directory that is gone (not mounted?) must not pass for one that lacks a file.
@@ -74,8 +125,26 @@ pub fn fetch(dir: &WalDir, file: &str, target: &Path) -> Result<Fetched, FetchEr
     }
     let size = dir.segment_size()?.unwrap_or(SegmentSize::DEFAULT);
     let content = match WalFileName::parse(file, size) {
-        Some(WalFileName::History(timeline)) => dir.history_bytes(timeline)?,
-        Some(WalFileName::Segment(timeline, segment)) => segment_content(dir, timeline, segment, size)?,
+        Some(WalFileName::History(timeline)) => history(dir, timeline, size, target)?,
+        Some(WalFileName::Segment(timeline, segment)) => {
+            let look = || -> Result<_, FetchError> {
+                let holdings = Holdings::read(dir, size)?;
+                Asked { dir, holdings: &holdings, timeline, segment }.content()
+            };
+            match look() {
+                // A name may be missed while it is changed from a partial segment's to a finished one's: look again.
+                Err(FetchError::Hole { .. }) => match look() {
+                    Err(FetchError::Hole { from, .. })
+                        if server_has(dir, target, (timeline, segment), size) =>
+                    {
+                        tracing::info!("the archive lacks {from}, but the server has it itself");
+                        None
+                    }
+                    again => again?,
+                },
+                other => other?,
+            }
+        }
         Some(WalFileName::Partial(..)) | None => None,
     };
     let Some(content) = content else { return Ok(Fetched::Absent) };
@@ -84,87 +153,36 @@ pub fn fetch(dir: &WalDir, file: &str, target: &Path) -> Result<Fetched, FetchEr
     Ok(Fetched::Copied)
 }
 
-fn segment_content(
+/// A history file, or what is made for one.
+fn history(
     dir: &WalDir,
     timeline: TimelineId,
-    segment: SegmentNo,
     size: SegmentSize,
+    target: &Path,
 ) -> Result<Option<Vec<u8>>, FetchError> {
-    let listing = dir.list(size)?;
-    let Some(file) = listing.segments.iter().find(|f| (f.timeline, f.segment) == (timeline, segment)) else {
-        return Ok(None);
-    };
-    let history = dir.history(timeline)?;
-    let mut reader = SegmentReader::new(dir.clone(), size, history.clone());
-    let start = size.start_of(segment);
-    let mut content = read_segment(&mut reader, timeline, start, size)?;
-    let path = dir.path().join(&file.name);
-    // In a server's own pg_wal the segment being written has a finished one's name, and stale bytes after its end.
-    let is_last = listing.segments.iter().all(|other| other.segment <= segment);
-    let unfinished = file.partial || (is_last && dir.control_file()?.is_some());
-    if !unfinished && content.len() < size.bytes() as usize {
-        let end = start.saturating_add(content.len() as u64);
-        return Err(FetchError::Short { path, end });
-    }
-    let expect = Expectations::new(size, history.clone());
-    let mut validator = Validator::new(start, expect.clone());
-    if let Some(before) = segment.as_u64().checked_sub(1).map(SegmentNo::new) {
-        let before = size.start_of(before);
-        let mut with_previous = Validator::new(before, expect);
-        // Missing or damaged itself: then this segment is judged by itself.
-        if let Ok(previous) = read_segment(&mut reader, history.timeline_at(before), before, size)
-            && with_previous.feed(&previous).is_ok()
-            && with_previous.position() == start
-        {
-            validator = with_previous;
+    let holdings = Holdings::read(dir, size)?;
+    let file = timeline.history_file_name();
+    match holdings.history_answer(timeline) {
+        HistoryAnswer::File => {
+            let broken = holdings.broken(timeline).map(ToString::to_string);
+            if let Some(reason) = broken.or_else(|| holdings.contradiction(timeline)) {
+                return Err(FetchError::History { timeline, reason });
+            }
+            Ok(dir.history_bytes(timeline)?)
         }
+        HistoryAnswer::Made(history) => Ok(Some(history.to_bytes())),
+        HistoryAnswer::Absent => Ok(None),
+        HistoryAnswer::Lost(_) if beside(target, &file).is_some_and(|path| path.exists()) => Ok(None),
+        HistoryAnswer::Lost(segment) => Err(FetchError::LostHistory { file, segment }),
     }
-    match validator.feed(&content) {
-        Err(error) if !unfinished => return Err(FetchError::Damaged { path, error }),
-        _ => {}
-    }
-    if unfinished {
-        let valid = validator.record_end().min(durable_end(dir, timeline)?);
-        content.truncate(valid.bytes_since(start) as usize);
-        if content.is_empty() {
-            return Ok(None);
-        }
-    }
-    content.resize(size.bytes() as usize, 0);
-    Ok(Some(content))
 }
 
-/// Everything that the segment's file has.
-fn read_segment(
-    reader: &mut SegmentReader,
-    timeline: TimelineId,
-    start: Lsn,
-    size: SegmentSize,
-) -> Result<Vec<u8>, WalDirError> {
-    let mut content = vec![0; size.bytes() as usize];
-    let mut filled = 0;
-    while filled < content.len() {
-        let room = content.len().min(filled + CHUNK);
-        let Some(rest) = content.get_mut(filled..room) else { break };
-        match reader.read_at(timeline, start.saturating_add(filled as u64), rest) {
-            Ok(0) | Err(WalDirError::ShortSegment { .. }) => break,
-            Ok(count) => filled += count,
-            Err(error) => return Err(error),
-        }
-    }
-    content.truncate(filled);
-    Ok(content)
-}
-
-/// How far the directory's writer, if it lives, calls its timeline's WAL durable.
-fn durable_end(dir: &WalDir, timeline: TimelineId) -> Result<Lsn, WalDirError> {
-    let status = StatusReader::open(dir)
-        .map_err(|source| WalDirError::Io { path: dir.path().to_owned(), source })?
-        .map(|reader| reader.read());
-    Ok(match status.as_ref().and_then(|status| status.live()) {
-        Some(live) if live.timeline == timeline => live.flush,
-        _ => Lsn::MAX,
-    })
+/// A file's path in the directory of `target`, which is the server's `pg_wal`: there it looks for what is not in the
+/// archive.
+fn beside(target: &Path, name: &str) -> Option<PathBuf> {
+    target
+        .parent()
+        .map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent }.join(name))
 }
 
 /// A temporary file, synced, renamed, and the directory synced: a power cut leaves no half of a segment.

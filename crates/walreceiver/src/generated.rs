@@ -37,3 +37,13 @@ pub(crate) fn grow(log: &mut LogWriter, len: usize, message: impl Fn(usize) -> V
 pub(crate) fn wal(len: usize) -> Vec<u8> {
     grow(&mut log(), len, |at| vec![at as u8; 3000])
 }
+
+/// Ends recovery on timeline `to`, and goes on there; the bytes of the record that says so.
+pub(crate) fn promote(log: &mut LogWriter, from: u32, to: u32) -> Vec<u8> {
+    log.set_timeline(TimelineId::new(to));
+    let mut end_of_recovery = vec![0; 16];
+    end_of_recovery[8..12].copy_from_slice(&to.to_le_bytes());
+    end_of_recovery[12..].copy_from_slice(&from.to_le_bytes());
+    log.append(&Record::new(ResourceManager::XLOG, 0x90, Xid::INVALID, &end_of_recovery)).unwrap();
+    log.drain()
+}

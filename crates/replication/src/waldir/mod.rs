@@ -1,8 +1,8 @@
 //! A directory of WAL: the interface between the processes of a host.
 //!
 //! [`WalDir`] tells what is there (segments, complete or `.partial`, plain or compressed, and history files),
-//! [`find_streaming_start`] where a receiver goes on, [`find_end_of_wal`] how far it is valid, and [`SegmentReader`]
-//! reads it by position.
+//! [`Holdings`] which files stand for which segment of which line of history, [`find_streaming_start`] where a receiver
+//! goes on, [`find_end_of_wal`] how far it is valid, and [`SegmentReader`] reads it by position.
 //!
 //! Beside the WAL itself the directory holds our own files, all called `walship.*`, which no WAL file is:
 //! [`walship.status`](STATUS_FILE) with the writer's positions, [`walship.followers`](FOLLOWERS_FILE) with the
@@ -16,6 +16,7 @@ mod dir;
 mod end_of_wal;
 mod error;
 mod followers;
+mod holdings;
 mod listing;
 mod mapping;
 mod reader;
@@ -35,6 +36,7 @@ pub use error::WalDirError;
 pub use followers::{
     FOLLOWERS_FILE, Follower, FollowerEntry, FollowerState, FollowersError, FollowersReader, watch_followers,
 };
+pub use holdings::{Content, Evidence, HistoryAnswer, Holdings, Stand};
 pub use listing::{Listing, SegmentFile};
 pub use reader::{PlainRun, SegmentReader};
 pub use resume::{SkippedSegment, StreamingStart, find_streaming_start};

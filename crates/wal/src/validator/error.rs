@@ -130,6 +130,9 @@ pub enum WalErrorKind {
         /// The record that was given up; 0/0 if none was.
         aborted: Lsn,
     },
+    /// A record that claims to go on is a whole one but for its length.
+    #[error("incorrect length of a record that is complete")]
+    HiddenEnd,
     /// The bytes that fill up a record to a multiple of 8 are always zero.
     #[error("padding after the record is not zero")]
     Padding,

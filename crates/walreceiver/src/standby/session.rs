@@ -4,8 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use disk::{Disk, OsDisk, durable_write};
-use replication::client::{Client, Finished, NextTimeline, Replication, StartOutcome, WalStream};
+use replication::client::{
+    Client, ClientError, Finished, NextTimeline, Replication, StartOutcome, WalStream,
+};
 use replication::conninfo::HostName;
+use replication::error::SqlState;
 use replication::receiver::{FlushReports, ReceiverConfig, ReceiverMachine};
 use replication::waldir::{StreamingStart, WalDir};
 use tokio::sync::watch;
@@ -205,7 +208,13 @@ async fn fetch_histories(
             continue;
         }
         tracing::info!("fetching timeline history file for timeline {timeline} from primary server");
-        let (_, content) = client.timeline_history(timeline).await?;
+        let (_, content) = match client.timeline_history(timeline).await {
+            // A number that was skipped: the history of the last one tells the way.
+            Err(ClientError::Server(error)) if error.code == SqlState::UNDEFINED_FILE && timeline < last => {
+                continue;
+            }
+            answer => answer?,
+        };
         TimelineHistory::parse(timeline, &content)?;
         let path = dir.path().join(timeline.history_file_name());
         durable_write(&**dir.disk(), &path, &content).map_err(ArchiveError::on("write", &path))?;

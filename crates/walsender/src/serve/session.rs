@@ -8,7 +8,7 @@ use replication::error::{ServerError, SqlState};
 use replication::frame::FrameError;
 use replication::message::{BackendMessage, FrontendMessage, TransactionStatus};
 use replication::server::{Connection, ReceiveError};
-use replication::waldir::SlotInfo;
+use replication::waldir::{HistoryAnswer, Holdings, SlotInfo, WalDirError};
 use tracing::{debug, warn};
 use wal::TimelineId;
 
@@ -243,7 +243,7 @@ impl Session {
     fn timeline_history(&mut self, timeline: TimelineId) -> CommandResult {
         let name = timeline.history_file_name();
         self.connection.queue(&answers::timeline_history_columns());
-        match self.shared.source.dir().history_bytes(timeline) {
+        match self.history_content(timeline) {
             Ok(Some(content)) => {
                 self.answer(&answers::timeline_history_row(&name, content));
                 Ok(())
@@ -254,6 +254,21 @@ impl Session {
             }
             Err(error) => Err(ServerError::error(SqlState::INTERNAL_ERROR, error.to_string()).into()),
         }
+    }
+
+    /// The history file, or what is made for a timeline of which nothing is known: a follower asks for every number up to
+    /// the newest, and cannot do without one.
+    fn history_content(&self, timeline: TimelineId) -> Result<Option<Vec<u8>>, WalDirError> {
+        let dir = self.shared.source.dir();
+        if let Some(content) = dir.history_bytes(timeline)? {
+            return Ok(Some(content));
+        }
+        let Some(serving) = self.shared.source.serving().borrow().clone() else { return Ok(None) };
+        Ok(match Holdings::read(dir, serving.segment_size)?.history_answer(timeline) {
+            HistoryAnswer::Made(history) => Some(history.to_bytes()),
+            HistoryAnswer::File => dir.history_bytes(timeline)?,
+            HistoryAnswer::Absent | HistoryAnswer::Lost(_) => None,
+        })
     }
 
     fn create_slot(&mut self, name: &str, temporary: bool, reserve_wal: bool) -> CommandResult {

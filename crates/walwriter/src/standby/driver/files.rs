@@ -1,6 +1,6 @@
 //! What is in `pg_wal`, or can be fetched into it from the archive.
 
-use wal::Lsn;
+use wal::{Lsn, TimelineId};
 
 use super::{Driver, Next};
 use crate::standby::StandbyError;
@@ -40,7 +40,12 @@ impl Driver {
             dir: &self.dir,
             cluster: &self.cluster,
         };
-        if archive.next_history(self.history.timeline())? {
+        // All of them first: one in between may have come to nothing (`findNewestTimeLine`).
+        let mut newest = self.history.timeline();
+        while archive.next_history(newest)? {
+            newest = TimelineId::new(newest.as_u32().saturating_add(1));
+        }
+        if newest != self.history.timeline() {
             self.follow_newest_timeline()?;
             return Ok(true);
         }
