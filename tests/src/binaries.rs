@@ -23,6 +23,22 @@ pub(crate) fn staged(root: &TempRoot, name: &str) -> PathBuf {
     staged
 }
 
+impl TempRoot {
+    /// Has this project's programs in this root be those of directory `programs`: another build than the one under test.
+    ///
+    /// # Panics
+    /// If one of them is missing.
+    #[track_caller]
+    pub fn stage_programs(&self, programs: &Path) {
+        std::fs::create_dir_all(self.join("bin")).unwrap();
+        for name in ["walwriter", "walreceiver", "walsender", "basebackup"] {
+            let from = programs.join(name);
+            let copied = std::fs::copy(&from, self.join("bin").join(name));
+            assert!(copied.is_ok(), "{}: {copied:?}", from.display());
+        }
+    }
+}
+
 #[track_caller]
 fn built(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();

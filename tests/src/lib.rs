@@ -21,11 +21,13 @@
 pub mod archive;
 pub mod base_backup;
 mod binaries;
+pub mod chaos;
 mod descendants;
 mod failure;
 mod faults;
 mod guard;
 mod options;
+pub mod paired;
 mod ports;
 mod postgres;
 mod process;

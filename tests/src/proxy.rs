@@ -1,10 +1,12 @@
-//! A proxy between a receiver and its server that reads the protocol along and can forge what the server sends.
+//! A proxy between a client and its server that reads the protocol along, can forge what the server sends, and can be cut,
+//! stalled and pointed at another server while connections go through it.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use runtime::sync::Mutex;
 use wal::Lsn;
@@ -80,8 +82,12 @@ impl Message {
 type Tamper = Box<dyn FnMut(&Message) -> Verdict + Send>;
 
 struct Shared {
-    upstream: u16,
+    upstream: AtomicU16,
     stopped: AtomicBool,
+    /// New connections are closed at once.
+    cut: AtomicBool,
+    /// What is sent stays where it is, in either direction.
+    stalled: AtomicBool,
     /// The highest positions that clients have reported as written and as flushed.
     written: AtomicU64,
     flushed: AtomicU64,
@@ -103,8 +109,10 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
-            upstream,
+            upstream: AtomicU16::new(upstream),
             stopped: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
             written: AtomicU64::new(0),
             flushed: AtomicU64::new(0),
             connections: AtomicU64::new(0),
@@ -117,6 +125,9 @@ impl Proxy {
                 if accepting.stopped.load(Ordering::Relaxed) {
                     break;
                 }
+                if accepting.cut.load(Ordering::SeqCst) {
+                    continue;
+                }
                 let shared = Arc::clone(&accepting);
                 shared.connections.fetch_add(1, Ordering::Relaxed);
                 // An error is the end of a connection, on either side.
@@ -124,6 +135,34 @@ impl Proxy {
             }
         });
         Self { port, shared }
+    }
+
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Sends new connections to the server on that port, and cuts those there are.
+    pub fn point_at(&self, upstream: u16) {
+        self.shared.upstream.store(upstream, Ordering::SeqCst);
+        self.shared.close_all();
+    }
+
+    /// Cuts all connections, and refuses new ones, until [`Proxy::mend`].
+    pub fn cut(&self) {
+        self.shared.cut.store(true, Ordering::SeqCst);
+        self.shared.close_all();
+    }
+
+    /// Passes nothing on any more, and closes nothing, until [`Proxy::mend`]: the other side is there and says nothing.
+    pub fn stall(&self) {
+        self.shared.stalled.store(true, Ordering::SeqCst);
+    }
+
+    /// Undoes [`Proxy::cut`] and [`Proxy::stall`].
+    pub fn mend(&self) {
+        self.shared.cut.store(false, Ordering::SeqCst);
+        self.shared.stalled.store(false, Ordering::SeqCst);
     }
 
     /// What clients connect with to go through it.
@@ -150,22 +189,39 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::Relaxed);
+        self.shared.stalled.store(false, Ordering::SeqCst);
         let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
-        for socket in self.shared.sockets.lock().drain(..) {
-            let _ = socket.shutdown(Shutdown::Both);
-        }
+        self.shared.close_all();
     }
 }
 
 impl Shared {
+    fn close_all(&self) {
+        for socket in self.sockets.lock().drain(..) {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Returns once nothing is stalled.
+    fn wait_while_stalled(&self) {
+        while self.stalled.load(Ordering::SeqCst) && !self.stopped.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     fn serve(self: Arc<Self>, mut client: TcpStream) -> io::Result<()> {
         let startup = startup_packet(&mut client)?;
-        let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, self.upstream))?;
+        self.wait_while_stalled();
+        let mut server = TcpStream::connect((Ipv4Addr::LOCALHOST, self.upstream.load(Ordering::SeqCst)))?;
         server.write_all(&startup)?;
         for socket in [&client, &server] {
             socket.set_nodelay(true)?;
             let kept = socket.try_clone()?;
             self.sockets.lock().push(kept);
+        }
+        if self.cut.load(Ordering::SeqCst) {
+            self.close_all();
+            return Ok(());
         }
         let (from_client, to_server) = (client.try_clone()?, server.try_clone()?);
         let listening = Arc::clone(&self);
@@ -187,6 +243,7 @@ impl Shared {
                 self.written.fetch_max(message.number(1).unwrap_or(0), Ordering::SeqCst);
                 self.flushed.fetch_max(message.number(9).unwrap_or(0), Ordering::SeqCst);
             }
+            self.wait_while_stalled();
             server.write_all(&message.encode())?;
         }
     }
@@ -194,6 +251,7 @@ impl Shared {
     fn server_to_client(&self, mut server: &TcpStream, mut client: &TcpStream) -> io::Result<()> {
         loop {
             let message = Message::read(&mut server)?;
+            self.wait_while_stalled();
             let verdict = self.tamper.lock()(&message);
             match verdict {
                 Verdict::Pass => client.write_all(&message.encode())?,

@@ -21,6 +21,11 @@ impl Random {
         Self(seed)
     }
 
+    /// The generator of that seed, which somebody else prints.
+    pub fn seeded(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// A number below `limit`.
     pub fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);

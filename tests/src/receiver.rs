@@ -91,10 +91,13 @@ pub fn records_in(root: &TempRoot, directory: &Path, from: Option<Lsn>) -> Vec<L
             dump.args([segments.first().expect("a segment"), segments.last().expect("a segment")])
         }
     };
+    listed(&dump.run().stdout)
+}
+
+/// The records in what pg_waldump has printed.
+pub(crate) fn listed(dump: &str) -> Vec<Listed> {
     let length =
         |line: &str| line.split_once("tot):")?.1.split_once('/')?.1.split(',').next()?.trim().parse().ok();
     let start = |line: &str| line.split_once(" lsn: ")?.1.split(',').next()?.parse().ok();
-    let finished = dump.run();
-    let lines = finished.stdout.lines();
-    lines.filter_map(|line| Some(Listed { start: start(line)?, length: length(line)? })).collect()
+    dump.lines().filter_map(|line| Some(Listed { start: start(line)?, length: length(line)? })).collect()
 }

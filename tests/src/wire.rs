@@ -204,13 +204,13 @@ impl Wire {
     }
 }
 
-fn field(body: &[u8], wanted: u8) -> String {
+pub(crate) fn field(body: &[u8], wanted: u8) -> String {
     let fields = body.split(|byte| *byte == 0);
     let found = fields.filter_map(<[u8]>::split_first).find(|(letter, _)| **letter == wanted);
     found.map(|(_, text)| String::from_utf8_lossy(text).into_owned()).unwrap_or_default()
 }
 
-fn values(body: &[u8]) -> Vec<Option<String>> {
+pub(crate) fn values(body: &[u8]) -> Vec<Option<String>> {
     let mut rest = body.get(2..).unwrap_or_default();
     let mut values = Vec::new();
     while let Some((length, after)) = rest.split_first_chunk::<4>() {

@@ -1,5 +1,7 @@
 //! Bulk COPY of the same file into tables of several kinds.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use walship_tests::TempRoot;
 
@@ -8,20 +10,20 @@ use crate::plan::Plan;
 use crate::report::{Aim, Comparison};
 use crate::server::Server;
 
-const ROWS: u32 = 1_000_000;
+pub const ROWS: u32 = 1_000_000;
 /// A prime that does not divide the number of rows, so that its multiples meet every key once.
 const STEP: u32 = 611_953;
 
 /// A table and how it is filled.
-struct Case {
-    name: &'static str,
+pub struct Case {
+    pub name: &'static str,
     columns: &'static str,
     file: &'static str,
     /// The table is made by the transaction that fills it.
     created_with_it: bool,
 }
 
-const CASES: [Case; 4] = [
+pub const CASES: [Case; 4] = [
     case("into a table with a primary key, in its order", "key int primary key, value text", "ascending"),
     case("into a table with a primary key, in no order", "key int primary key, value text", "shuffled"),
     case("into a table without a key", "key int, value text", "shuffled"),
@@ -41,10 +43,7 @@ const fn case(name: &'static str, columns: &'static str, file: &'static str) -> 
 
 pub fn run(root: &TempRoot, plan: &Plan) -> Result<()> {
     let mut servers = Server::pair(root, "copy");
-    let row = |key: u32| format!("{key}\t{key:0100}\n");
-    root.file("ascending", (1..=ROWS).map(row).collect::<String>());
-    let shuffled = (1..=u64::from(ROWS)).map(|n| (n * u64::from(STEP) % u64::from(ROWS)) as u32 + 1);
-    root.file("shuffled", shuffled.map(row).collect::<String>());
+    write_files(root);
     let mut table = Comparison::new(format!("COPY of {ROWS} rows with texts of 100 bytes"));
     for case in CASES {
         for _ in 0..plan.rounds {
@@ -57,21 +56,17 @@ pub fn run(root: &TempRoot, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
+/// Writes the files that are copied.
+pub fn write_files(root: &TempRoot) {
+    let row = |key: u32| format!("{key}\t{key:0100}\n");
+    root.file("ascending", (1..=ROWS).map(row).collect::<String>());
+    let shuffled = (1..=u64::from(ROWS)).map(|n| (n * u64::from(STEP) % u64::from(ROWS)) as u32 + 1);
+    root.file("shuffled", shuffled.map(row).collect::<String>());
+}
+
 fn fill(server: &mut Server, root: &TempRoot, case: &Case, table: &mut Comparison) -> Result<()> {
-    let create = format!("create table bulk ({})", case.columns);
-    let file = root.join(case.file);
-    let copy = format!("\\copy bulk from '{}'", file.display());
-    let mut arguments = vec!["-Xq", "-v", "ON_ERROR_STOP=1"];
-    if case.created_with_it {
-        arguments.extend(["-1", "-c", &create]);
-    } else {
-        server.sql(&create);
-    }
-    arguments.extend(["-c", &copy]);
-    let bytes = file.metadata()?.len();
-    let cpu = server.cpu()?;
-    let wall = timed(server.psql(&arguments)).wall;
-    let cpu = server.cpu()? - cpu;
+    let bytes = root.join(case.file).metadata()?.len();
+    let Filled { wall, cpu } = copy_into(server, root, case)?;
     let (side, rate) = (server.side(), f64::from(ROWS) / wall.as_secs_f64());
     eprintln!("    COPY {} {}: {rate:.0} rows/s", case.name, server.name());
     table.add(side, &format!("{}, rows/s", case.name), Aim::AtLeast(2.0), rate);
@@ -82,7 +77,32 @@ fn fill(server: &mut Server, root: &TempRoot, case: &Case, table: &mut Compariso
         Aim::AtMost(0.33),
         cpu * 1e6 / f64::from(ROWS),
     );
+    Ok(())
+}
+
+/// What filling a table took.
+pub struct Filled {
+    pub wall: Duration,
+    /// CPU seconds of the server.
+    cpu: f64,
+}
+
+/// Makes the table, fills it, and drops it.
+pub fn copy_into(server: &mut Server, root: &TempRoot, case: &Case) -> Result<Filled> {
+    let create = format!("create table bulk ({})", case.columns);
+    let file = root.join(case.file);
+    let copy = format!("\\copy bulk from '{}'", file.display());
+    let mut arguments = vec!["-Xq", "-v", "ON_ERROR_STOP=1"];
+    if case.created_with_it {
+        arguments.extend(["-1", "-c", &create]);
+    } else {
+        server.sql(&create);
+    }
+    arguments.extend(["-c", &copy]);
+    let cpu = server.cpu()?;
+    let wall = timed(server.psql(&arguments)).wall;
+    let cpu = server.cpu()? - cpu;
     server.sql("drop table bulk");
     server.sql("checkpoint");
-    Ok(())
+    Ok(Filled { wall, cpu })
 }

@@ -31,13 +31,19 @@ pub struct Load {
     scale: Option<u32>,
 }
 
+impl Load {
+    /// So many upserts.
+    pub fn upserts(root: &TempRoot, transactions: u64) -> Self {
+        Self { name: "upsert", script: Script::upsert(root), transactions, scale: None }
+    }
+}
+
 /// What logs are made of; they are the longer the longer runs are asked for.
 pub fn loads(root: &TempRoot, plan: &Plan) -> [Load; 2] {
     let seconds = u64::from(plan.seconds);
-    let upsert = Script::upsert(root);
     let tpcb = Script::builtin("tpcb-like");
     [
-        Load { name: "upsert", script: upsert, transactions: seconds * 150_000, scale: None },
+        Load::upserts(root, seconds * 150_000),
         Load {
             name: "tpcb-like",
             script: tpcb,
@@ -53,7 +59,8 @@ pub fn write(root: &TempRoot, load: &Load) -> Result<[History; 2]> {
     Ok([theirs?, ours?])
 }
 
-fn write_one(root: &TempRoot, load: &Load, side: Side) -> Result<History> {
+/// Has a server of that side write them, and leaves it waiting for its turn.
+pub fn write_one(root: &TempRoot, load: &Load, side: Side) -> Result<History> {
     let mut server = Server::start_new(root, side, &format!("{}-leader", load.name));
     eprintln!("writing {} {} transactions: {}", load.transactions, load.name, server.name());
     match load.scale {

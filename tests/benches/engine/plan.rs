@@ -45,7 +45,7 @@ impl Plan {
     }
 }
 
-fn number(text: &str) -> Result<u32> {
+pub fn number(text: &str) -> Result<u32> {
     let number = text.parse().ok().filter(|&number| number > 0);
     number.with_context(|| format!("{text} is not a number above zero"))
 }

@@ -72,7 +72,7 @@ fn describe(histories: &[History; 2]) {
 
 /// A standby made of the backup streams all that its leader has written since: the time from its start until it is replayed,
 /// and the CPU time that it took.
-fn catch_up(root: &TempRoot, history: &mut History) -> Result<(Duration, f64)> {
+pub fn catch_up(root: &TempRoot, history: &mut History) -> Result<(Duration, f64)> {
     let History { server, backup, end, .. } = history;
     server.turn(|leader| {
         let mut standby = copy_of(root, backup, leader);
@@ -90,17 +90,17 @@ fn catch_up(root: &TempRoot, history: &mut History) -> Result<(Duration, f64)> {
 }
 
 /// How a crashed server came back.
-struct Recovery {
+pub struct Recovery {
     /// Until it took connections.
-    ready: Duration,
+    pub ready: Duration,
     /// What redo took of that, by its own account.
-    redo: Duration,
+    pub redo: Duration,
     /// CPU seconds until it was ready.
-    cpu: f64,
+    pub cpu: f64,
 }
 
 /// Starts a copy of the crashed server.
-fn recover(root: &TempRoot, history: &History) -> Result<Recovery> {
+pub fn recover(root: &TempRoot, history: &History) -> Result<Recovery> {
     let mut crashed = copy_of(root, &history.server, &history.server);
     let started = Instant::now();
     crashed.start();

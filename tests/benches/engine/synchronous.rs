@@ -19,7 +19,7 @@ enum Follower {
 }
 
 /// A leader's index, and a follower of it.
-struct Pair {
+pub struct Pair {
     leader: usize,
     follower: Follower,
     application: &'static str,
@@ -53,7 +53,8 @@ pub fn run(servers: &mut [Server; 2], root: &TempRoot, plan: &Plan) -> Result<()
     Ok(())
 }
 
-fn standby_of(servers: &mut [Server; 2], leader: usize, root: &TempRoot) -> Result<Pair> {
+/// A synchronous standby of the leader of that number.
+pub fn standby_of(servers: &mut [Server; 2], leader: usize, root: &TempRoot) -> Result<Pair> {
     let standby = servers[leader].turn(|leader| {
         let name = format!("standby of {}", leader.name());
         let mut standby = leader.back_up(root, &name);
@@ -83,7 +84,7 @@ fn receiver_of(servers: &mut [Server; 2], leader: usize, root: &TempRoot) -> Res
 impl Pair {
     /// Runs `script` while commits wait for the follower. Beside what it came to, the follower's CPU time in microseconds a
     /// transaction.
-    fn turn(
+    pub fn turn(
         &mut self,
         servers: &mut [Server; 2],
         script: &Script,

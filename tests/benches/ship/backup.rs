@@ -38,7 +38,7 @@ pub fn run(leader: &Leader, root: &TempRoot, rounds: usize, wanted: bool) -> Res
     Ok(())
 }
 
-fn tree_size(directory: &Path) -> Result<u64> {
+pub fn tree_size(directory: &Path) -> Result<u64> {
     let mut size = 0;
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;

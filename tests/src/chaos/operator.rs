@@ -1,0 +1,368 @@
+//! What an operator does after the leader is lost: has a standby catch up from whoever has more, promotes it, points the others
+//! at it, and rebuilds those that cannot follow.
+//!
+//! Who can follow is decided here by the rules, before anybody tries: a directory whose pages are past the fork cannot, one
+//! whose log ends before it can. What was received past the fork and not replayed may be given up or not.
+
+use std::time::{Duration, Instant};
+
+use wal::Lsn;
+
+use super::board::{NODES, Role};
+use super::cluster::{Cluster, members};
+use super::history::{NodeId, Origin, Silence};
+use super::node::{LIMIT, Position};
+use super::witness;
+use crate::failure::lsns_in;
+use crate::root::last_lines;
+use crate::tool::Tool;
+use crate::wait::wait_for;
+use crate::walsender::Walsender;
+
+/// How long a follower that must not follow is watched.
+const WATCHED: Duration = Duration::from_millis(1200);
+
+/// What a follower has to do with a new leader.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Expected {
+    /// It follows.
+    Follows,
+    /// It refuses, and says so.
+    Refuses,
+    /// Either is right.
+    Either,
+}
+
+impl Expected {
+    fn of(position: Option<Position>, fork: Lsn) -> Self {
+        match position {
+            Some(Position { replayed, .. }) if replayed > fork => Self::Refuses,
+            Some(Position { received, .. }) if received <= fork => Self::Follows,
+            _ => Self::Either,
+        }
+    }
+}
+
+impl Cluster {
+    /// Waits until a standby whose leader is gone has replayed all that it received.
+    pub fn settled_position(&mut self, id: NodeId) -> Option<Position> {
+        let began = Instant::now();
+        loop {
+            let position = self.node(id).position();
+            if position.is_some_and(|at| at.received == at.replayed)
+                || began.elapsed() > Duration::from_secs(2)
+            {
+                return position;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Has `successor` receive what the other standby or the witness has more than it.
+    pub fn catch_up(&mut self, successor: NodeId) {
+        let other = self.standbys().into_iter().find(|id| *id != successor).expect("there are two");
+        let received =
+            |cluster: &mut Self, id| cluster.settled_position(id).map(|at| at.received).unwrap_or_default();
+        let (own, others) = (received(self, successor), received(self, other));
+        let archived = self.witness.flushed().unwrap_or_default();
+        if own >= others.max(archived) {
+            return;
+        }
+        let name = self.nodes[successor.0].name;
+        if archived > others {
+            let sender = Walsender::start_new(&self.root, self.witness.archive());
+            if self.plan.slots {
+                sender.command(&format!("CREATE_REPLICATION_SLOT {name} PHYSICAL RESERVE_WAL"));
+            }
+            self.node(successor).link.point_at(sender.port());
+            self.await_received(successor, archived);
+            self.node(successor).link.cut();
+        } else {
+            self.provide_slot_on(other, name);
+            let port = self.nodes[other.0].port();
+            self.node(successor).link.point_at(port);
+            self.await_received(successor, others);
+            self.node(successor).link.cut();
+        }
+    }
+
+    fn await_received(&mut self, id: NodeId, lsn: Lsn) {
+        let began = Instant::now();
+        while self.node(id).position().is_none_or(|at| at.received < lsn) {
+            self.node(id).assert_lives();
+            let (at, log) = (self.node(id).position(), self.node(id).log());
+            let name = self.nodes[id.0].name;
+            assert!(
+                began.elapsed() < LIMIT,
+                "{name} does not receive up to {lsn}, and is at {at:?}; its log:\n{}",
+                last_lines(&log, 12)
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Whether a node that has received up to `received` has everything that was confirmed under the old leader's quorum: no
+    /// quorum is without one of those whose WAL it has all of.
+    fn has_all_confirmed(&mut self, received: Lsn) -> bool {
+        let mut missing = 0;
+        for name in members(&self.plan, self.leader) {
+            let index = self.nodes.iter().position(|node| node.name == name);
+            let at = match index {
+                Some(index) => self.nodes[index].position().map(|at| at.received),
+                None => self.witness.flushed(),
+            };
+            let floor = self.floors[index.unwrap_or(NODES)];
+            if at.is_none_or(|at| at.max(floor) > received) {
+                missing += 1;
+            }
+        }
+        self.plan.quorum > 0 && missing < self.plan.quorum
+    }
+
+    /// Promotes a standby; the old leader is gone. Its clients come as soon as it leads. Gives the fork. `interrupted`: it is
+    /// killed so many milliseconds after it was asked, and asked again if it is a standby still.
+    pub fn promote(&mut self, successor: NodeId, interrupted: Option<u64>) -> Lsn {
+        let received = self.settled_position(successor).map(|at| at.received).unwrap_or_default();
+        let complete = self.has_all_confirmed(received);
+        let data = self.nodes[successor.0].data.clone();
+        let root = self.root.clone();
+        let promote = || Tool::ours(&root, "walwriter").args(["promote", "-D"]).arg(&data);
+        if let Some(millis) = interrupted {
+            // Nobody sends it anything meanwhile.
+            self.nodes[successor.0].link.cut();
+            let asked = promote().spawn();
+            std::thread::sleep(Duration::from_millis(millis));
+            self.kill(successor);
+            asked.wait();
+            self.start(successor);
+        }
+        let leads = self.node(successor).ask("select pg_is_in_recovery()").as_deref() == Some("f");
+        if !leads {
+            let finished = promote().run_within(LIMIT);
+            let log = self.nodes[successor.0].log();
+            assert!(finished.code == Some(0), "{finished}\nits log:\n{}", last_lines(&log, 12));
+        }
+        let (timeline, fork) = newest_timeline(&data.join("pg_wal"));
+        let of = self.reign;
+        self.crown(successor, timeline, Origin::Promoted { of, fork, complete });
+        println!(
+            "    {} leads timeline {timeline} from {fork} on; complete: {complete}",
+            self.nodes[successor.0].name
+        );
+        fork
+    }
+
+    /// Brings everybody back after a promotion: those that can follow do, the others refuse and are rebuilt. The old leader
+    /// is down, and is started as a standby.
+    pub fn rejoin_all(
+        &mut self,
+        old: NodeId,
+        fork: Lsn,
+        old_end: Lsn,
+        before: [Option<Position>; NODES],
+        archived: Option<Lsn>,
+        restarts: u64,
+    ) {
+        let from = self.board.now();
+        for id in self.standbys() {
+            let name = self.nodes[id.0].name;
+            self.provide_slot(name);
+        }
+        self.provide_slot(witness::NAME);
+        let at = Position { received: old_end, replayed: old_end };
+        let expected = |cluster: &Self, id: NodeId| {
+            let position = if id == old { Some(at) } else { before[id.0] };
+            let expected = Expected::of(position, fork);
+            println!("    {}: {position:?}: {expected:?}", cluster.nodes[id.0].name);
+            expected
+        };
+        let mut order = self.standbys();
+        order.sort_by_key(|id| *id == old);
+        let expected = order.map(|id| (id, expected(self, id)));
+        let by_witness = match archived {
+            Some(archived) if archived <= fork => Expected::Follows,
+            _ => Expected::Either,
+        };
+        println!("    witness: {archived:?}: {by_witness:?}");
+        self.root.file(self.nodes[old.0].data.join("standby.signal"), "");
+        let mut can_confirm = usize::from(self.plan.witness_counts && by_witness != Expected::Refuses);
+        can_confirm += expected.iter().filter(|(_, expected)| *expected != Expected::Refuses).count();
+        // As long as those that must refuse are not rebuilt, nobody else can confirm.
+        let mut silent = can_confirm < self.plan.quorum;
+        for (id, expected) in expected {
+            let follows = self.rejoin(id, expected, restarts);
+            if silent && !follows {
+                silent = false;
+                let (reign, until) = (self.reign, self.board.now());
+                let because = "too few of its followers were of its history";
+                self.board.silence(Silence { reign, from, until, because });
+            }
+            if !follows {
+                self.rebuild(id);
+            }
+        }
+        self.rejoin_witness(by_witness);
+        self.await_everybody();
+    }
+
+    /// Has a node follow the leader, or refuse. Says whether it follows.
+    fn rejoin(&mut self, id: NodeId, expected: Expected, restarts: u64) -> bool {
+        let name = self.nodes[id.0].name;
+        let mut lives = 0;
+        loop {
+            if self.node(id).process().is_none()
+                && let Err(log) = self.try_start(id)
+            {
+                self.assert_refusal(name, expected, &log);
+                return false;
+            }
+            match expected {
+                Expected::Follows => {
+                    self.await_following(name);
+                    return true;
+                }
+                Expected::Either => {
+                    if self.follows_or_says_why(name) {
+                        return true;
+                    }
+                    return false;
+                }
+                Expected::Refuses => {
+                    if !self.watch_refusal(id) {
+                        return false;
+                    }
+                }
+            }
+            if lives == restarts {
+                return false;
+            }
+            lives += 1;
+            if lives % 2 == 0 {
+                self.kill(id);
+            } else {
+                self.terminate(id);
+            }
+        }
+    }
+
+    #[track_caller]
+    fn assert_refusal(&mut self, name: &str, expected: Expected, log: &str) {
+        assert!(
+            expected != Expected::Follows,
+            "{name} could follow, and does not start:\n{}",
+            last_lines(log, 12)
+        );
+        if !is_loud(log) {
+            self.complaints
+                .push(format!("{name} does not start and does not say why:\n{}", last_lines(log, 6)));
+        }
+    }
+
+    /// Watches a node that is past the fork: it never streams, and says why. False if it has ended.
+    fn watch_refusal(&mut self, id: NodeId) -> bool {
+        let name = self.nodes[id.0].name;
+        let began = Instant::now();
+        while began.elapsed() < WATCHED || !is_loud(&self.nodes[id.0].log()) && began.elapsed() < LIMIT / 4 {
+            if !self.node(id).process().is_some_and(|process| process.is_running()) {
+                let log = self.nodes[id.0].log();
+                self.publish(id, Role::Down);
+                self.assert_refusal(name, Expected::Refuses, &log);
+                self.node(id).forget();
+                return false;
+            }
+            let status = self.node(id).ask("select status from pg_stat_wal_receiver");
+            let by_leader = self.seen_by_leader(name).map(|(state, _)| state);
+            if status.as_deref() == Some("streaming") || by_leader.as_deref() == Some("streaming") {
+                let log = self.nodes[id.0].log();
+                self.complaints.push(format!(
+                    "{name} is past the fork and streams: {status:?}, by its leader {by_leader:?}; its log:\n{}",
+                    last_lines(&log, 6)
+                ));
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(30));
+        }
+        let log = self.nodes[id.0].log();
+        if !is_loud(&log) {
+            self.complaints
+                .push(format!("{name} is past the fork and says nothing:\n{}", last_lines(&log, 6)));
+        }
+        true
+    }
+
+    /// Waits until a node follows, or has said why not and does not after a while.
+    pub fn follows_or_says_why(&mut self, name: &str) -> bool {
+        let flushed = wait_for("the leader to answer", LIMIT, || self.lead().flushed());
+        let began = Instant::now();
+        loop {
+            let seen = self.seen_by_leader(name);
+            if seen.is_some_and(|(state, lsn)| state == "streaming" && lsn >= flushed) {
+                return true;
+            }
+            let log = self.log_of(name);
+            if is_loud(&log) && began.elapsed() > WATCHED * 2 {
+                return false;
+            }
+            assert!(
+                began.elapsed() < LIMIT,
+                "{name} neither follows nor says why:\n{}",
+                last_lines(&log, 12)
+            );
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    }
+
+    /// A base backup in the place of a directory that cannot follow.
+    pub fn rebuild(&mut self, id: NodeId) {
+        println!("    {} is rebuilt", self.nodes[id.0].name);
+        self.forget_acknowledged(id.0);
+        self.terminate(id);
+        self.copy_leader(id);
+        self.start(id);
+        self.await_following(self.nodes[id.0].name);
+    }
+
+    /// What a follower acknowledged up to now may be nowhere but in the directory that is taken from it.
+    pub fn forget_acknowledged(&mut self, follower: usize) {
+        let flushed = wait_for("the leader to answer", LIMIT, || self.lead().flushed());
+        self.floors[follower] = self.floors[follower].max(flushed);
+    }
+
+    /// Has the witness follow the leader, with an empty archive if the old one is of another history.
+    fn rejoin_witness(&mut self, expected: Expected) {
+        if self.witness.runs() && expected != Expected::Follows && !self.follows_or_says_why(witness::NAME) {
+            self.witness.terminate();
+        }
+        if !self.witness.runs() {
+            let log = self.witness.log();
+            assert!(
+                expected != Expected::Follows,
+                "the witness could follow, and ended:\n{}",
+                last_lines(&log, 12)
+            );
+            println!("    the witness begins a new archive: {}", last_lines(&log, 1).trim());
+            self.forget_acknowledged(NODES);
+            self.witness.new_archive();
+            self.witness.start();
+        }
+        self.await_following(witness::NAME);
+    }
+}
+
+/// Whether a log says that something is wrong, and where.
+pub(super) fn is_loud(log: &str) -> bool {
+    let wrong =
+        |line: &&str| line.contains(" ERROR ") || line.contains(" WARN ") || line.contains(": error: ");
+    log.lines().filter(wrong).any(|line| !lsns_in(line).is_empty())
+}
+
+/// The newest timeline that a directory of WAL has a history of, and where it forks off.
+fn newest_timeline(wal: &std::path::Path) -> (u32, Lsn) {
+    let entries = std::fs::read_dir(wal).unwrap().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let newest = names.filter(|name| name.ends_with(".history")).max().expect("a history file");
+    let text = std::fs::read_to_string(wal.join(&newest)).unwrap();
+    let last = text.lines().rfind(|line| line.trim_start().starts_with(|c: char| c.is_ascii_digit()));
+    let fork = last.and_then(|line| line.split_ascii_whitespace().nth(1)).expect("a line of the parent");
+    (u32::from_str_radix(&newest[..8], 16).unwrap(), fork.parse().unwrap())
+}
