@@ -122,7 +122,7 @@ impl Server {
 
     /// The process, which from now on belongs to the caller.
     #[track_caller]
-    pub(crate) fn running(&mut self) -> Process {
+    pub fn running(&mut self) -> Process {
         self.take_process().unwrap_or_else(|| panic!("server {} does not run", self.name))
     }
 

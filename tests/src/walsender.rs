@@ -73,8 +73,9 @@ impl Walsender {
         self.running().terminate()
     }
 
+    /// The process, which from now on belongs to the caller.
     #[track_caller]
-    fn running(&mut self) -> Process {
+    pub fn running(&mut self) -> Process {
         self.process.take().expect("the walsender runs")
     }
 

@@ -17,6 +17,9 @@ use tracing_subscriber::EnvFilter;
 use arguments::{Arguments, Command, Connection};
 use verify_arguments::VerifyArguments;
 
+/// The exit code after SIGQUIT or a second signal, walwriter's too. What was written is left, and is no backup.
+const STOPPED_AT_ONCE: u8 = 2;
+
 fn main() -> ExitCode {
     program::end_on_panic("basebackup", "do not use what it has written, and run it again");
     let arguments = match Arguments::try_parse() {
@@ -33,16 +36,20 @@ fn main() -> ExitCode {
 fn run_take(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     start_logging(arguments.verbose);
     let options = arguments.options()?;
+    program::end_at_once_on_signals("basebackup", STOPPED_AT_ONCE).context("could not catch signals")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         let Connection { args, prompt } = arguments.connection();
         let mut conninfo = ConnInfo::resolve(&args, &Environment::of_process())?;
         let client = connect_prompting(&mut conninfo, Replication::Physical, prompt).await?;
         let interrupted = interruption().context("could not listen for signals")?;
+        program::leave_the_first_to_the_program();
         // Its message is whole; its sources are parts of it.
         let taken = basebackup::take::take(client, &conninfo, options, interrupted).await;
         taken.map_err(|error| anyhow::anyhow!("{error}"))
     });
+    // Not dropped: that waits for a name that is being looked up.
+    runtime.shutdown_background();
     result.map(|()| ExitCode::SUCCESS)
 }
 

@@ -1,6 +1,7 @@
 //! What the programs' command lines share: a log on standard error, one line for whatever went wrong, and the end of the
-//! process after a panic.
+//! process after a panic, or when it is told to end.
 
+mod ending;
 mod panics;
 
 use std::io::{self, IsTerminal as _};
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::error::ErrorKind;
 use tracing_subscriber::EnvFilter;
 
+pub use ending::{before_ending_at_once, end_at_once_on_signals, leave_the_first_to_the_program};
 pub use panics::end_on_panic;
 
 /// Changes the level of the log.

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use options::{Command, Options};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{info, warn};
+use tracing::info;
 use walsender::serve::Server;
 
 fn main() -> ExitCode {
@@ -28,15 +28,17 @@ fn main() -> ExitCode {
 }
 
 fn serve(options: &Options) -> anyhow::Result<ExitCode> {
+    program::end_at_once_on_signals("walsender", options::STOPPED_AT_ONCE)
+        .context("could not catch signals")?;
     let server_options = options.server_options()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("could not start the runtime")?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("could not catch SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("could not catch SIGINT")?;
-        let mut quit = signal(SignalKind::quit()).context("could not catch SIGQUIT")?;
+        program::leave_the_first_to_the_program();
         let server = Server::start(server_options)?;
         if let Some(path) = &options.port_file {
             // Written elsewhere first, so that whoever waits for the file never reads half a number.
@@ -51,30 +53,17 @@ fn serve(options: &Options) -> anyhow::Result<ExitCode> {
             let _asked_to_stop = stopped.await;
         });
         let mut serving = std::pin::pin!(serving);
-        let mut stop = Some(stop);
-        loop {
-            let name = tokio::select! {
-                () = &mut serving => {
-                    assert!(stop.is_none(), "the server serves until it is told to stop");
-                    return Ok(ExitCode::SUCCESS);
-                }
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
-                _ = quit.recv() => {
-                    warn!("received SIGQUIT: stopping at once");
-                    return Ok(ExitCode::from(options::STOPPED_AT_ONCE));
-                }
-            };
-            match stop.take() {
-                Some(stop) => {
-                    info!("received {name}: followers are sent what is durable; once more stops at once");
-                    let _server_is_gone = stop.send(());
-                }
-                None => {
-                    warn!("received {name} again: stopping at once");
-                    return Ok(ExitCode::from(options::STOPPED_AT_ONCE));
-                }
-            }
-        }
-    })
+        let name = tokio::select! {
+            () = &mut serving => unreachable!("the server serves until it is told to stop"),
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        info!("received {name}: followers are sent what is durable; once more stops at once");
+        let _server_is_gone = stop.send(());
+        serving.await;
+        anyhow::Ok(())
+    });
+    // Looking up a name may still be under way, for whatever time.
+    runtime.shutdown_background();
+    served.map(|()| ExitCode::SUCCESS)
 }

@@ -62,6 +62,12 @@ impl Connection {
         }
     }
 
+    /// Waits for more bytes, or for room in the socket. Cancel safe.
+    pub(super) async fn fill_or_make_room(&mut self) -> Result<(), ClientError> {
+        self.transport.readable_or_writable().await.map_err(connection_error)?;
+        self.try_fill().map(drop)
+    }
+
     /// Reads what is there already; whether that was anything.
     pub(super) fn try_fill(&mut self) -> Result<bool, ClientError> {
         match self.transport.try_read(self.receive.room()) {

@@ -1,7 +1,8 @@
 //! Telling the server how far we are, from any thread, while another waits for WAL.
 //!
 //! On a plain socket a status is written at once by whoever sends it, through a descriptor of its own; all writing
-//! during a stream goes through here, so that frames never mix. Below TLS, only the owner of the stream may write: the
+//! during a stream goes through here, so that frames never mix. Nobody is held up by a server that does not read: what the
+//! socket does not take is left for the owner of the stream, who waits for it beside everything else. Below TLS, only the owner of the stream may write: the
 //! latest status is left for it, and it is woken up.
 
 use std::io;
@@ -11,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use runtime::sync::{Mutex, MutexGuard};
-use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 use tokio::sync::Notify;
@@ -38,21 +38,93 @@ struct Shared {
 }
 
 enum State {
-    /// A plain socket, and bytes of complete frames that it did not take yet.
-    Socket {
-        fd: Arc<OwnedFd>,
-        pending: BytesMut,
-    },
+    /// A plain socket.
+    Socket(Socket),
     /// The latest status that the stream's owner is to send.
     Left(Option<StandbyStatus>),
     Closed,
+}
+
+/// A socket, and what it did not take yet: never more than a few frames, however long that lasts.
+struct Socket {
+    fd: OwnedFd,
+    /// Bytes of complete frames, the first of which may be sent in part.
+    pending: BytesMut,
+    /// The latest status beyond those.
+    latest: Option<StandbyStatus>,
+    /// Since when it has taken nothing.
+    stuck_since: Option<Instant>,
+}
+
+impl Socket {
+    fn enqueue(&mut self, body: &[u8]) {
+        put_copy_data_header(&mut self.pending, body.len());
+        self.pending.extend_from_slice(body);
+    }
+
+    fn leave(&mut self, status: &StandbyStatus) {
+        if self.pending.has_remaining() {
+            merge(&mut self.latest, status);
+        } else {
+            self.enqueue(&status.to_bytes());
+        }
+    }
+
+    fn unqueue_latest(&mut self) -> bool {
+        let latest = self.latest.take();
+        if let Some(status) = &latest {
+            self.enqueue(&status.to_bytes());
+        }
+        latest.is_some()
+    }
+
+    /// Writes what the socket takes; whether nothing is left.
+    fn push_on(&mut self) -> io::Result<bool> {
+        loop {
+            while self.pending.has_remaining() {
+                match rustix::net::send(&self.fd, &self.pending, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+                    // Not `advance`: that gives the room away, and each status would need new room.
+                    Ok(sent) if sent >= self.pending.len() => self.pending.clear(),
+                    Ok(sent) => self.pending.advance(sent),
+                    Err(Errno::INTR) => continue,
+                    Err(Errno::AGAIN) => return self.is_stuck(),
+                    Err(error) => return Err(error.into()),
+                }
+                self.stuck_since = None;
+            }
+            if !self.unqueue_latest() {
+                return Ok(true);
+            }
+        }
+    }
+
+    fn is_stuck(&mut self) -> io::Result<bool> {
+        let since = *self.stuck_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < PATIENCE { Ok(false) } else { Err(does_not_read()) }
+    }
+}
+
+/// The later status, with whatever was asked for before.
+fn merge(left: &mut Option<StandbyStatus>, status: &StandbyStatus) {
+    let wanted = left.is_some_and(|left| left.reply_requested);
+    *left = Some(StandbyStatus { reply_requested: status.reply_requested || wanted, ..*status });
+}
+
+fn does_not_read() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the server does not read its socket")
+}
+
+fn ended() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "the stream has ended")
 }
 
 impl StatusSender {
     /// For a socket that this may write to, or one whose owner writes.
     pub(super) fn new(socket: Option<OwnedFd>) -> Self {
         let state = match socket {
-            Some(fd) => State::Socket { fd: Arc::new(fd), pending: BytesMut::new() },
+            Some(fd) => {
+                State::Socket(Socket { fd, pending: BytesMut::new(), latest: None, stuck_since: None })
+            }
             None => State::Left(None),
         };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), left_something: Notify::new() }) }
@@ -62,90 +134,59 @@ impl StatusSender {
         self.shared.state.lock()
     }
 
-    /// Sends `status`; blocks only if the socket is full, and then for a minute at most.
-    pub fn send(&self, status: &StandbyStatus) -> io::Result<()> {
-        let mut left = self.begin(status)?;
-        if left.is_none() {
-            return Ok(());
-        }
-        let deadline = Instant::now() + PATIENCE;
-        while let Some(fd) = left {
-            let wait = deadline.saturating_duration_since(Instant::now());
-            if wait.is_zero() {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "the server does not read its socket"));
+    /// Sends `status`, and never blocks. `false` if the socket did not take it: the stream's owner sends it when it does
+    /// ([`super::WalStream::next`]), the latest status if there are several, and is to be woken for that.
+    ///
+    /// # Errors
+    /// The socket's, and a server that has taken nothing for a minute.
+    pub fn send(&self, status: &StandbyStatus) -> io::Result<bool> {
+        match &mut *self.state() {
+            State::Socket(socket) => {
+                socket.leave(status);
+                socket.push_on()
             }
-            let wait = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) };
-            match rustix::event::poll(&mut [PollFd::new(&*fd, PollFlags::OUT)], Some(&wait)) {
-                Ok(_) | Err(Errno::INTR) => (),
-                Err(error) => return Err(error.into()),
+            State::Left(left) => {
+                merge(left, status);
+                self.shared.left_something.notify_one();
+                Ok(true)
             }
-            left = self.push_on()?;
+            State::Closed => Err(ended()),
         }
-        Ok(())
-    }
-
-    /// Queues `status` and writes what the socket takes; the socket, if it did not take all.
-    pub(super) fn begin(&self, status: &StandbyStatus) -> io::Result<Option<Arc<OwnedFd>>> {
-        self.enqueue(&status.to_bytes(), Some(status))?;
-        self.push_on()
     }
 
     /// Queues feedback for the socket; `false` if the stream's owner has to send it.
     pub(super) fn begin_feedback(&self, feedback: &HotStandbyFeedback) -> io::Result<bool> {
         let mut body = BytesMut::new();
         feedback.encode(&mut body);
-        self.enqueue(&body, None)
+        self.enqueue(&body)
     }
 
     /// Whether it is this that writes.
-    fn enqueue(&self, body: &[u8], status: Option<&StandbyStatus>) -> io::Result<bool> {
+    fn enqueue(&self, body: &[u8]) -> io::Result<bool> {
         match &mut *self.state() {
-            State::Socket { pending, .. } => {
-                if pending.len() > MOST_PENDING {
-                    return Err(io::Error::new(
-                        io::ErrorKind::TimedOut,
-                        "the server does not read its socket",
-                    ));
-                }
-                put_copy_data_header(pending, body.len());
-                pending.extend_from_slice(body);
+            State::Socket(socket) if socket.pending.len() > MOST_PENDING => Err(does_not_read()),
+            State::Socket(socket) => {
+                socket.enqueue(body);
                 Ok(true)
             }
-            State::Left(left) => {
-                if let Some(status) = status {
-                    let wanted = left.is_some_and(|left| left.reply_requested);
-                    let reply_requested = status.reply_requested || wanted;
-                    *left = Some(StandbyStatus { reply_requested, ..*status });
-                    self.shared.left_something.notify_one();
-                }
-                Ok(false)
-            }
-            State::Closed => Err(io::Error::new(io::ErrorKind::NotConnected, "the stream has ended")),
+            State::Left(_) => Ok(false),
+            State::Closed => Err(ended()),
         }
     }
 
-    /// Writes what the socket takes; the socket, if it did not take all.
-    pub(super) fn push_on(&self) -> io::Result<Option<Arc<OwnedFd>>> {
-        let mut state = self.state();
-        let State::Socket { fd, pending } = &mut *state else { return Ok(None) };
-        while pending.has_remaining() {
-            match rustix::net::send(&**fd, pending, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
-                // Not `advance`: that gives the room away, and each status would need new room.
-                Ok(sent) if sent >= pending.len() => pending.clear(),
-                Ok(sent) => pending.advance(sent),
-                Err(Errno::INTR) => (),
-                Err(Errno::AGAIN) => return Ok(Some(Arc::clone(fd))),
-                Err(error) => return Err(error.into()),
-            }
+    /// Writes what the socket takes; whether nothing is left.
+    pub(super) fn push_on(&self) -> io::Result<bool> {
+        match &mut *self.state() {
+            State::Socket(socket) => socket.push_on(),
+            State::Left(_) | State::Closed => Ok(true),
         }
-        Ok(None)
     }
 
     /// The status that somebody left for the stream's owner.
     pub(super) fn take_left(&self) -> Option<StandbyStatus> {
         match &mut *self.state() {
             State::Left(left) => left.take(),
-            State::Socket { .. } | State::Closed => None,
+            State::Socket(_) | State::Closed => None,
         }
     }
 
@@ -162,7 +203,10 @@ impl StatusSender {
     /// From now on, sending fails. Gives what was not written yet, to be written before anything else.
     pub(super) fn close(&self) -> BytesMut {
         match std::mem::replace(&mut *self.state(), State::Closed) {
-            State::Socket { pending, .. } => pending,
+            State::Socket(mut socket) => {
+                socket.unqueue_latest();
+                socket.pending
+            }
             State::Left(Some(status)) => {
                 let mut out = BytesMut::new();
                 let body = status.to_bytes();
@@ -192,22 +236,53 @@ mod tests {
         StandbyStatus { write: wal::Lsn::new(write), ..StandbyStatus::default() }
     }
 
+    /// Reads a frame; the position that it says is written.
+    fn written(from: &mut UnixStream) -> u64 {
+        let mut frame = [0; 39];
+        from.read_exact(&mut frame).unwrap();
+        assert_eq!(frame[..6], *b"d\0\0\0\x26r");
+        u64::from_be_bytes(frame[6..14].try_into().unwrap())
+    }
+
     #[test]
     fn frames_of_many_threads_do_not_mix() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let sender = StatusSender::new(Some(ours.into()));
-        let threads: Vec<_> = (0..4)
-            .map(|thread| {
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
                 let sender = sender.clone();
-                std::thread::spawn(move || (0..2_000).for_each(|_| sender.send(&status(thread)).unwrap()))
-            })
-            .collect();
-        let mut frame = [0; 39];
-        for _ in 0..8_000 {
-            theirs.read_exact(&mut frame).unwrap();
-            assert_eq!(frame[..6], *b"d\0\0\0\x26r");
+                scope.spawn(move || (1..=2_000).for_each(|at| drop(sender.send(&status(at)).unwrap())));
+            }
+            // What the socket did not take is left to the stream's owner.
+            scope.spawn(|| {
+                let mut seen = 0;
+                while seen < 2_000 {
+                    seen = seen.max(written(&mut theirs));
+                }
+            });
+            while !sender.push_on().unwrap() || Arc::strong_count(&sender.shared) > 1 {
+                std::thread::yield_now();
+            }
+        });
+    }
+
+    #[test]
+    fn a_socket_that_takes_nothing_holds_up_nobody_and_gets_the_latest_status_in_the_end() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let sender = StatusSender::new(Some(ours.into()));
+        const MANY: u64 = 100_000;
+        (1..=MANY).for_each(|at| drop(sender.send(&status(at)).unwrap()));
+        let taken = |sender: &StatusSender| sender.push_on().unwrap();
+        assert!(!taken(&sender), "the socket has no room for so many");
+        let (mut last, mut frames) = (0, 0);
+        while last < MANY {
+            let at = written(&mut theirs);
+            assert!(at > last);
+            (last, frames) = (at, frames + 1);
+            taken(&sender);
         }
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert!(frames < MANY / 2, "{frames}: only what the socket had room for, and the latest");
+        assert!(taken(&sender));
     }
 
     #[test]

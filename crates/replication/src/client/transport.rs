@@ -102,11 +102,28 @@ impl Transport {
         }
     }
 
-    /// Waits until the socket takes bytes again; at once for what is not a plain socket.
+    /// Waits until the socket, which has just taken nothing, takes bytes again; at once for what is not a plain socket.
     pub(super) async fn writable(&self) -> io::Result<()> {
+        self.ready(Interest::WRITABLE).await
+    }
+
+    /// Waits until there is something to read, or the socket, which has just taken nothing, takes bytes again.
+    pub(super) async fn readable_or_writable(&self) -> io::Result<()> {
+        self.ready(Interest::READABLE | Interest::WRITABLE).await
+    }
+
+    async fn ready(&self, interest: Interest) -> io::Result<()> {
+        // It was written to through another descriptor: without this the runtime would go on believing that it has room.
+        let full = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
         match self {
-            Self::Tcp(stream) => stream.writable().await,
-            Self::Unix(stream) => stream.writable().await,
+            Self::Tcp(stream) => {
+                let _ = stream.try_io(Interest::WRITABLE, full);
+                stream.ready(interest).await.map(drop)
+            }
+            Self::Unix(stream) => {
+                let _ = stream.try_io(Interest::WRITABLE, full);
+                stream.ready(interest).await.map(drop)
+            }
             Self::Other(_) => Ok(()),
         }
     }

@@ -139,7 +139,11 @@ impl WalStream {
             }
             let client = self.client.as_mut().ok_or(ClientError::Closed)?;
             if !self.sends_for_others {
-                client.connection.fill().await?;
+                if self.sender.push_on().map_err(sending_error)? {
+                    client.connection.fill().await?;
+                } else {
+                    client.connection.fill_or_make_room().await?;
+                }
                 continue;
             }
             send_left(client, &self.sender).await?;
@@ -190,9 +194,17 @@ impl WalStream {
         Ok(None)
     }
 
+    /// Sends what the socket did not take before, as far as it takes it now.
+    ///
+    /// # Errors
+    /// The socket's, and a server that has taken nothing for a minute.
+    pub fn push_on(&self) -> Result<(), ClientError> {
+        self.sender.push_on().map(drop).map_err(sending_error)
+    }
+
     /// Sends `status`.
     pub async fn send_status(&mut self, status: &StandbyStatus) -> Result<(), ClientError> {
-        self.sender.begin(status).map_err(sending_error)?;
+        self.sender.send(status).map_err(sending_error)?;
         self.settle().await
     }
 
@@ -214,7 +226,7 @@ impl WalStream {
     /// Waits until all that is to be sent is with the socket.
     async fn settle(&mut self) -> Result<(), ClientError> {
         let client = self.client.as_mut().ok_or(ClientError::Closed)?;
-        while self.sender.push_on().map_err(sending_error)?.is_some() {
+        while !self.sender.push_on().map_err(sending_error)? {
             client.connection.transport.writable().await?;
         }
         send_left(client, &self.sender).await

@@ -15,6 +15,9 @@ use walreceiver::slot;
 use super::Outcome;
 use super::options::{ConnectionArguments, ReceiveArguments};
 
+/// The exit code after SIGQUIT or a second signal, walwriter's too.
+const STOPPED_AT_ONCE: u8 = 2;
+
 /// What the options ask for, checked against each other.
 #[derive(Debug)]
 enum Task {
@@ -25,9 +28,13 @@ enum Task {
 
 pub(super) fn run(arguments: ReceiveArguments) -> Outcome {
     let task = task(&arguments)?;
+    program::end_at_once_on_signals("walreceiver", STOPPED_AT_ONCE).context("could not catch signals")?;
     // One thread: writing, syncing and compressing have threads of their own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(perform(task, arguments))?;
+    let outcome = runtime.block_on(perform(task, arguments));
+    // Not dropped: that waits for a name that is being looked up.
+    runtime.shutdown_background();
+    outcome?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -74,6 +81,7 @@ async fn perform(task: Task, arguments: ReceiveArguments) -> anyhow::Result<()> 
     let (stop, stopped) = watch::channel(false);
     let signals = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
     tokio::spawn(stop_on(signals, stop));
+    program::leave_the_first_to_the_program();
     let options = ReceiverOptions {
         conninfo,
         prompt,
@@ -89,7 +97,7 @@ async fn perform(task: Task, arguments: ReceiveArguments) -> anyhow::Result<()> 
     Ok(receive(options, stopped).await?)
 }
 
-/// The first signal ends the stream in good order. A second one is not waited for: `kill -9` is always safe.
+/// The first signal ends the stream in good order; a second one ends the process at once, which is always safe.
 async fn stop_on([mut interrupt, mut terminate]: [Signal; 2], stop: watch::Sender<bool>) {
     tokio::select! {
         _ = interrupt.recv() => tracing::info!("received interrupt signal, exiting"),

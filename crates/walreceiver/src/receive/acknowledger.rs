@@ -65,11 +65,14 @@ impl Acknowledger {
         self.machine.lock()
     }
 
-    /// Sends a status. A connection that does not take it is found broken by the receiving task.
+    /// Sends a status, and is held up by nobody. What the connection does not take is left to the receiving task, which
+    /// also finds it broken.
     pub(crate) fn send(&self, status: &StandbyStatus) {
         let status = StandbyStatus { time: PgTimestamp::now(), ..*status };
-        if let Err(error) = self.sender.send(&status) {
-            tracing::debug!("could not send a status: {error}");
+        match self.sender.send(&status) {
+            Ok(true) => {}
+            Ok(false) => self.wake.notify_one(),
+            Err(error) => tracing::debug!("could not send a status: {error}"),
         }
     }
 }

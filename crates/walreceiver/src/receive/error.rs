@@ -41,6 +41,9 @@ pub enum ReceiverError {
     /// The server has been silent for so long that the connection is taken for dead.
     #[error("server has not sent anything for {0} seconds, terminating the connection")]
     Silent(u64),
+    /// Somebody wanted us to stop while an answer of the server was waited for.
+    #[error("told to stop")]
+    Stopped,
     /// The server stopped in good order.
     #[error("replication stream was terminated before stop point")]
     ServerShutdown,
@@ -139,6 +142,7 @@ impl ReceiverError {
             | Self::Damaged(_)
             | Self::DamagedAcrossSegments { .. }
             | Self::Silent(_)
+            | Self::Stopped
             | Self::ServerShutdown
             | Self::NextTimeline { .. }
             | Self::Behind { .. } => false,

@@ -14,6 +14,7 @@
 //! unfinished segment is received again and compared.
 
 pub(crate) mod acknowledger;
+pub(crate) mod answer;
 mod backoff;
 mod error;
 mod options;
@@ -33,9 +34,11 @@ pub use error::ReceiverError;
 pub use options::ReceiverOptions;
 
 use crate::compress::Compressor;
+use answer::answered;
 use backoff::Backoff;
 use publisher::Publisher;
 use session::{Identity, Session};
+use timeline_stream::SILENCE_LIMIT;
 
 /// Receives until told to stop, by `shutdown` turning true or by the end position; or until an error that trying
 /// again cannot mend, or any error if the options say so. The first connection must succeed.
@@ -49,8 +52,14 @@ pub async fn run(
         connected = connect_prompting(&mut options.conninfo, Replication::Physical, options.prompt) => connected?,
         _ = shutdown.changed() => return Ok(()),
     };
-    let disk: Arc<dyn Disk> = Arc::new(disk_for(&mut client).await);
-    let identity = Identity::ask(&mut client).await?;
+    let ask = async {
+        let disk: Arc<dyn Disk> = Arc::new(disk_for(&mut client).await);
+        Identity::ask(&mut client).await.map(|identity| (disk, identity))
+    };
+    let (disk, identity) = match answered(Some(SILENCE_LIMIT), &shutdown, ask).await {
+        Err(ReceiverError::Stopped) => return Ok(()),
+        answer => answer?,
+    };
     let dir = WalDir::new(&options.dir, Arc::clone(&disk));
     let _lock = DirLock::acquire(&*disk, dir.path()).map_err(|error| match error {
         held @ DirLockError::Held { .. } => ReceiverError::Locked(held.to_string()),
@@ -68,18 +77,19 @@ pub async fn run(
         let began = Instant::now();
         let ended = match connection.take() {
             Some(client) => session.run(client).await,
-            None => tokio::select! {
-                connected = Client::connect(&options.conninfo, Replication::Physical) => match connected {
+            None => {
+                let connect = Client::connect(&options.conninfo, Replication::Physical);
+                // Who gave no time for this does not want to wait for ever for a host that hangs.
+                let limit = options.conninfo.connect_timeout.is_none().then_some(SILENCE_LIMIT);
+                match answered(limit, &shutdown, connect).await {
                     Ok(client) => session.run(client).await,
-                    Err(error) => Err(error.into()),
-                },
-                // Nothing is lost, and a server that does not answer may take for ever.
-                _ = shutdown.changed() => return Ok(()),
-            },
+                    Err(error) => Err(error),
+                }
+            }
         };
         session.publisher.disconnected();
         let error = match ended {
-            Ok(()) => return Ok(()),
+            Ok(()) | Err(ReceiverError::Stopped) => return Ok(()),
             Err(error) if error.is_final() || options.no_loop => return Err(error),
             Err(error) => error,
         };

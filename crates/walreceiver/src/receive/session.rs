@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use wal::{Lsn, SegmentSize, SystemId, TimelineHistory, TimelineId};
 
 use super::acknowledger::Acknowledger;
+use super::answer::answered;
 use super::publisher::{PublishedTimeline, Publisher};
 use super::timeline_stream::{SILENCE_LIMIT, StreamEnd, TimelineStream};
 use super::{ReceiverError, ReceiverOptions};
@@ -52,7 +53,7 @@ pub(super) struct Session<'a> {
 impl Session<'_> {
     /// Receives over `client` until we want no more (`Ok`) or the connection is of no more use.
     pub(super) async fn run(&self, mut client: Client) -> Result<(), ReceiverError> {
-        let server = client.identify_system().await?;
+        let server = self.answered(client.identify_system()).await?;
         if server.system_id != self.identity.system_id {
             let (found, expected) = (server.system_id, self.identity.system_id);
             return Err(ReceiverError::SystemChanged { found, expected });
@@ -64,11 +65,14 @@ impl Session<'_> {
         }
         let mut start = match found {
             Some(found) => resume::earliest_unfinished(&self.dir, found, size)?,
-            None => self.start_of_empty(&mut client, server.flush, server.timeline).await?,
+            None => {
+                let start = self.start_of_empty(&mut client, server.flush, server.timeline);
+                self.answered(start).await?
+            }
         };
         let mut acknowledged = Lsn::INVALID;
         loop {
-            let history = self.history(&mut client, start.timeline).await?;
+            let history = self.answered(self.history(&mut client, start.timeline)).await?;
             let point = resume::prove(
                 &self.dir,
                 start,
@@ -80,7 +84,10 @@ impl Session<'_> {
             )?;
             tracing::info!("starting log streaming at {} (timeline {})", start.lsn, start.timeline);
             let slot = self.options.slot.as_deref();
-            let (received, next) = match client.start_physical(slot, start.lsn, start.timeline).await? {
+            let (received, next) = match self
+                .answered(client.start_physical(slot, start.lsn, start.timeline))
+                .await?
+            {
                 StartOutcome::TimelineEnded { client: back, next } => {
                     client = back;
                     (start.lsn, next)
@@ -102,7 +109,7 @@ impl Session<'_> {
                         }
                         (StreamEnd::ServerShutdown, _) => return Err(ReceiverError::ServerShutdown),
                         (StreamEnd::TimelineEnded { stream, received }, _) => {
-                            let finished = stream.finish().await?;
+                            let finished = self.answered(stream.finish()).await?;
                             client = finished.client;
                             let Some(next) = finished.next else { return Err(ReceiverError::ServerShutdown) };
                             (received, next)
@@ -119,6 +126,14 @@ impl Session<'_> {
             acknowledged = next.start;
             start = StreamingStart { timeline: next.timeline, lsn: size.floor(next.start) };
         }
+    }
+
+    /// Waits for what a living server answers at once.
+    async fn answered<T, E: Into<ReceiverError>>(
+        &self,
+        answer: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, ReceiverError> {
+        answered(Some(SILENCE_LIMIT), &self.shutdown, answer).await
     }
 
     /// Where a directory without WAL begins: where the slot does, or else where the server is.

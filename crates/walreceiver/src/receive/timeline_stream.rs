@@ -23,7 +23,7 @@ const EVENTS_IN_A_ROW: u32 = 64;
 /// How often a blocked queue is left to send the statuses that have become due.
 const WHILE_BLOCKED: Duration = Duration::from_millis(100);
 /// What a server may be silent for.
-pub(super) const SILENCE_LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 
 /// A stream under way, and everything it feeds.
 pub(crate) struct TimelineStream {
@@ -88,6 +88,7 @@ impl TimelineStream {
                 in_a_row += 1;
             } else {
                 in_a_row = 0;
+                self.stream.push_on()?;
                 if next.is_some() {
                     tokio::task::yield_now().await;
                     if *self.shutdown.borrow() {

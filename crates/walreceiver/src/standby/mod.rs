@@ -131,6 +131,8 @@ impl StandbyReceiver {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let run = move || {
             let outcome = runtime.block_on(Box::pin(session.run(start)));
+            // Not dropped: that waits for a name that is being looked up.
+            runtime.shutdown_background();
             *session.shared.acknowledger.lock() = None;
             *session.shared.state.lock() = ReceiverState::default();
             session.publisher.disconnected();

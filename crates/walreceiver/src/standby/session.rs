@@ -20,6 +20,7 @@ use crate::archive::resume::{self, ResumePoint};
 use crate::archive::{ArchiveError, ArchiveWriter, Naming, Observer, Pipeline, SegmentFiles, SyncMode};
 use crate::receive::ReceiverError;
 use crate::receive::acknowledger::Acknowledger;
+use crate::receive::answer::answered;
 use crate::receive::publisher::Publisher;
 use crate::receive::timeline_stream::{StreamEnd, TimelineStream};
 
@@ -38,22 +39,31 @@ pub(super) struct Session {
 impl Session {
     /// Receives until told to stop, or until the timeline ends.
     pub(super) async fn run(&self, start: StandbyStart) -> Result<StandbyEnd, ReceiverError> {
-        let mut stopped = self.stopped.clone();
         // Whatever the leader does not answer, we can stop.
-        tokio::select! {
-            outcome = self.begin(&start) => match outcome? {
-                Begun::Ended(end) => Ok(end),
-                Begun::Streaming(stream, point) => self.stream(*stream, *point, &start).await,
+        match answered(None, &self.stopped, self.begin(&start)).await {
+            Ok(Begun::Ended(end)) => Ok(end),
+            Ok(Begun::Streaming(stream, point)) => match self.stream(*stream, *point, &start).await {
+                Err(ReceiverError::Stopped) => Ok(StandbyEnd::Stopped),
+                ended => ended,
             },
-            _ = stopped.changed() => Ok(StandbyEnd::Stopped),
+            Err(ReceiverError::Stopped) => Ok(StandbyEnd::Stopped),
+            Err(error) => Err(error),
         }
+    }
+
+    /// Waits for what a living leader answers at once.
+    async fn answered<T, E: Into<ReceiverError>>(
+        &self,
+        answer: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, ReceiverError> {
+        answered(self.options.timeout, &self.stopped, answer).await
     }
 
     /// Up to the leader's answer to START_REPLICATION.
     async fn begin(&self, start: &StandbyStart) -> Result<Begun, ReceiverError> {
         let options = &self.options;
-        let mut client = Client::connect(&options.conninfo, Replication::Physical).await?;
-        let leader = client.identify_system().await?;
+        let mut client = self.answered(Client::connect(&options.conninfo, Replication::Physical)).await?;
+        let leader = self.answered(client.identify_system()).await?;
         if leader.system_id != options.system_id {
             let (found, expected) = (leader.system_id, options.system_id);
             return Err(ReceiverError::SystemChanged { found, expected });
@@ -63,11 +73,11 @@ impl Session {
             return Err(ReceiverError::Behind { leader: leader.timeline, ours: timeline });
         }
         let dir = WalDir::new(&options.dir, Arc::new(OsDisk::new()) as Arc<dyn Disk>);
-        fetch_histories(&mut client, &dir, timeline, leader.timeline).await?;
+        self.answered(fetch_histories(&mut client, &dir, timeline, leader.timeline)).await?;
         let size = options.segment_size;
         let from = StreamingStart { timeline, lsn: size.floor(start.position) };
         let point = resume::prove(&dir, from, &start.history, options.system_id, size, true, Naming::Final)?;
-        match client.start_physical(options.slot.as_deref(), from.lsn, timeline).await? {
+        match self.answered(client.start_physical(options.slot.as_deref(), from.lsn, timeline)).await? {
             StartOutcome::TimelineEnded { next, .. } => Ok(Begun::Ended(StandbyEnd::TimelineEnded(next))),
             StartOutcome::Streaming(stream) => {
                 tracing::info!("started streaming WAL from primary at {} on timeline {timeline}", from.lsn);
@@ -97,7 +107,7 @@ impl Session {
             }
             StreamEnd::ServerShutdown => Err(ReceiverError::ServerShutdown),
             StreamEnd::TimelineEnded { stream, received } => {
-                let Finished { mut client, next } = stream.finish().await?;
+                let Finished { mut client, next } = self.answered(stream.finish()).await?;
                 let Some(next) = next else { return Err(ReceiverError::ServerShutdown) };
                 let after = start.history.timeline();
                 if next.timeline <= after || next.start > received {
@@ -105,7 +115,7 @@ impl Session {
                     return Err(ReceiverError::NextTimeline { timeline, start, after, at: received });
                 }
                 let dir = WalDir::new(&self.options.dir, Arc::new(OsDisk::new()) as Arc<dyn Disk>);
-                fetch_histories(&mut client, &dir, after, next.timeline).await?;
+                self.answered(fetch_histories(&mut client, &dir, after, next.timeline)).await?;
                 tracing::info!(
                     "replication terminated by primary server: end of WAL reached on timeline {after} at {received}"
                 );

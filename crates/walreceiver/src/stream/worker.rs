@@ -70,7 +70,10 @@ impl Worker {
             .enable_all()
             .build()
             .map_err(|error| StreamError::Thread(error.to_string()))?;
-        runtime.block_on(self.stream())
+        let streamed = runtime.block_on(self.stream());
+        // Not dropped: that waits for a name that is being looked up.
+        runtime.shutdown_background();
+        streamed
     }
 
     async fn stream(&mut self) -> Result<Streamed, StreamError> {

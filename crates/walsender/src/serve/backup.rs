@@ -23,7 +23,7 @@ use tracing::{info, warn};
 use wal::{SegmentSize, SystemId};
 
 use super::connection::Peer;
-use super::session::CommandResult;
+use super::session::{CommandFailure, CommandResult};
 use super::socket::Socket;
 use super::{Phase, Shared, answers};
 use crate::source::Serving;
@@ -111,21 +111,38 @@ pub(super) async fn run(
     connection.queue(&BackendMessage::CopyOutResponse(CopyFormat::default()));
     connection.flush().await?;
     let mut sent = 0_u64;
+    let mut phase = shared.phase.clone();
     loop {
         let (transport, _, output) = connection.parts();
         let more = backup.next(output)?;
         let count = output.len();
         sent += count as u64;
-        transport.write_all_buf(output).await?;
+        tokio::select! {
+            biased;
+            written = transport.write_all_buf(output) => written?,
+            // In the middle of a message nothing can be said any more.
+            _ = phase.wait_for(|phase| *phase > Phase::Serving) => {
+                warn!(peer = %peer.address, "base backup ends: the server is shutting down");
+                return Err(CommandFailure::Closed);
+            }
+        }
+        shared.connections.got_on();
         if !more {
             break;
         }
-        if *shared.phase.borrow() > Phase::Serving {
-            let message = "terminating connection due to administrator command";
-            return Err(ServerError::fatal(SqlState::ADMIN_SHUTDOWN, message).into());
-        }
-        if let Some(throttle) = &mut throttle {
-            tokio::time::sleep(throttle.delay(count, Instant::now())).await;
+        let delay = throttle.as_mut().map(|throttle| throttle.delay(count, Instant::now()));
+        let paused = async {
+            if let Some(delay) = delay {
+                tokio::time::sleep(delay).await
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = phase.wait_for(|phase| *phase > Phase::Serving) => {
+                let message = "terminating connection due to administrator command";
+                return Err(ServerError::fatal(SqlState::ADMIN_SHUTDOWN, message).into());
+            }
+            () = paused => {}
         }
     }
     let stop = backup.finish()?;

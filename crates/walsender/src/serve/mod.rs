@@ -16,10 +16,12 @@ mod stream;
 mod wal_feed;
 mod wire;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use replication::server::ServerConfig;
+use runtime::sync::Mutex;
 use tokio::sync::watch;
 
 use crate::settings::Settings;
@@ -34,7 +36,7 @@ pub use socket::StdSocket;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     Serving,
-    /// Followers get what is durable now, and are let go.
+    /// Followers get what is durable now, and are let go; base backups end.
     Draining,
 }
 
@@ -55,6 +57,42 @@ pub(crate) struct Shared {
     pub(crate) port: u16,
     /// Clients that were let in and count against `max_wal_senders`.
     senders: AtomicUsize,
+    connections: Connections,
+}
+
+/// Who is connected, and whether anybody of them gets on.
+#[derive(Debug, Default)]
+pub(crate) struct Connections {
+    /// Addresses, by the number of the connection.
+    peers: Mutex<BTreeMap<u64, String>>,
+    next: AtomicU64,
+    /// Moved whenever a client has taken or confirmed something.
+    progress: AtomicU64,
+}
+
+impl Connections {
+    fn enter(&self, peer: String) -> u64 {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.peers.lock().insert(number, peer);
+        number
+    }
+
+    fn leave(&self, number: u64) {
+        self.peers.lock().remove(&number);
+    }
+
+    /// A client has taken or confirmed something.
+    pub(crate) fn got_on(&self) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn progress(&self) -> u64 {
+        self.progress.load(Ordering::Relaxed)
+    }
+
+    fn peers(&self) -> Vec<String> {
+        self.peers.lock().values().cloned().collect()
+    }
 }
 
 /// One client's place among `max_wal_senders`.

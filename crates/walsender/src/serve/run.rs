@@ -20,7 +20,7 @@ use super::connection::{ConnectionError, Peer, serve};
 use super::listener::peer;
 use super::slots::SlotKeeper;
 use super::socket::{Socket, StdSocket};
-use super::{BackupOptions, ListenError, ListenOptions, Listeners, Phase, Shared};
+use super::{BackupOptions, Connections, ListenError, ListenOptions, Listeners, Phase, Shared};
 use crate::settings::Settings;
 use crate::source::{Source, SourceError};
 
@@ -28,6 +28,8 @@ use crate::source::{Source, SourceError};
 const LOGGING_IN: usize = 64;
 /// How long to wait when the system has no more files or threads.
 const OUT_OF_RESOURCES: Duration = Duration::from_millis(100);
+/// How long at the end clients are waited for none of whom takes or confirms anything.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What to serve, where, and how.
 #[derive(Debug, Clone)]
@@ -215,6 +217,7 @@ impl Server {
             phase: receiver,
             port: listeners.port(),
             senders: AtomicUsize::new(0),
+            connections: Connections::default(),
         });
         let (sender, adopted) = mpsc::unbounded_channel();
         let adopter = Adopter { shared: shared.clone(), sender };
@@ -231,7 +234,9 @@ impl Server {
         self.listeners.port()
     }
 
-    /// Serves until `stop` is ready, and then until every follower has what is durable, or is given up.
+    /// Serves until `stop` is ready, and then until every follower has what is durable; but no longer than a few seconds after
+    /// any of them has last got on. Those that are given up still have threads, which end with the process: they read
+    /// the directory, and write nothing but their own entries in it.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { listeners, shared, phase, adopter: _, mut adopted } = self;
         // Every connection holds a sender; when all are gone, so are the connections.
@@ -269,7 +274,22 @@ impl Server {
         info!(connections = Arc::strong_count(&connections) - 1, "shutting down: letting followers go");
         phase.send_replace(Phase::Draining);
         drop(guard);
-        let _all_gone = done.recv().await;
+        loop {
+            let before = shared.connections.progress();
+            if tokio::time::timeout(PATIENCE, done.recv()).await.is_ok() {
+                return;
+            }
+            if shared.connections.progress() == before {
+                let peers = shared.connections.peers();
+                warn!(
+                    "giving up {} that took and confirmed nothing for {} seconds: {}",
+                    if peers.len() == 1 { "a client" } else { "clients" },
+                    PATIENCE.as_secs(),
+                    peers.join(", ")
+                );
+                return;
+            }
+        }
     }
 }
 
@@ -282,6 +302,8 @@ fn spawn(shared: Arc<Shared>, client: Adopted, ticket: Ticket) -> io::Result<()>
     thread::Builder::new().name("walsender".to_owned()).spawn(move || {
         let _ticket = ticket;
         let address = peer.address.clone();
+        let number = shared.connections.enter(address.clone());
+        let connections = shared.clone();
         let result = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -293,6 +315,7 @@ fn spawn(shared: Arc<Shared>, client: Adopted, ticket: Ticket) -> io::Result<()>
                 Ok(runtime.block_on(serve(shared, socket, read_before, peer)))
             })
             .unwrap_or_else(|error| Err(error.into()));
+        connections.connections.leave(number);
         match result {
             Ok(()) => info!(peer = %address, "disconnected"),
             Err(ConnectionError::Handshake(error)) => {

@@ -24,7 +24,7 @@ use super::socket::Socket;
 use super::standing::Standing;
 use super::wal_feed::{FeedError, WalFeed};
 use super::wire::{Exchange, Outgoing, poll_exchange, poll_receive};
-use super::{Phase, Shared};
+use super::{Connections, Phase, Shared};
 use crate::source::Serving;
 
 /// The longest message a follower may send: a status has 34 bytes, hot standby feedback 25.
@@ -95,6 +95,8 @@ pub(super) async fn run(
         phase: shared.phase.clone(),
         stopping: false,
         in_stream: true,
+        connections: &shared.connections,
+        seen: (Lsn::INVALID, Lsn::INVALID),
         heard_at: Instant::now(),
         transport,
         input,
@@ -190,6 +192,9 @@ struct Streamer<'a> {
     stopping: bool,
     /// Whether what the follower sends still belongs to the stream.
     in_stream: bool,
+    connections: &'a Connections,
+    /// Up to where WAL was handed out and was confirmed when that was last told.
+    seen: (Lsn, Lsn),
     /// When the socket was last asked for messages of the follower.
     heard_at: Instant,
     transport: &'a mut Transport<Socket>,
@@ -212,6 +217,7 @@ impl Streamer<'_> {
     async fn burst(&mut self) -> Result<(), Stop> {
         runtime::fault::panic_if_wanted("panic in a connection");
         self.take_news()?;
+        self.tell_progress();
         for _ in 0..BURST {
             let now = Instant::now();
             if now.duration_since(self.heard_at) > DEAF_FOR {
@@ -249,6 +255,16 @@ impl Streamer<'_> {
         // The runtime notices what came in only when it gets to run.
         tokio::task::yield_now().await;
         self.hear().await
+    }
+
+    /// Whoever waits for followers to go wants to know whether this one gets on.
+    fn tell_progress(&mut self) {
+        let positions = self.machine.positions();
+        let now = (positions.sent, positions.write.max(positions.flush));
+        if self.seen != now {
+            self.seen = now;
+            self.connections.got_on();
+        }
     }
 
     /// Whether everything handed out so far is sent.

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use walwriter::node::ServerNode;
 use walwriter::process::{ServeOptions, Stopped, serve};
 use walwriter::server::ReplicationHandoff;
@@ -14,6 +15,7 @@ use super::options::Serve;
 const STOPPED_AT_ONCE: u8 = 2;
 
 pub(crate) fn run(options: &Serve) -> anyhow::Result<ExitCode> {
+    program::end_at_once_on_signals("walwriter", STOPPED_AT_ONCE).context("could not catch signals")?;
     let serve_options =
         ServeOptions { directory: options.data.directory.clone(), overrides: options.settings.clone() };
     let shipping = Shipping::new();

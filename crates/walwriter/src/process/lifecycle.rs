@@ -2,8 +2,9 @@
 //!
 //! Start: the directory is checked and locked, the configuration read, the sockets bound (so that clients hear that the
 //! server is starting up), the database opened, which may take a recovery; then sessions are opened. TERM and INT end
-//! all sessions, then the database with a shutdown checkpoint; QUIT ends the process at once; HUP reads the
-//! configuration again; USR1 promotes if the file `promote` is there.
+//! all sessions, then the database with a shutdown checkpoint; HUP reads the configuration again; USR1 promotes if the
+//! file `promote` is there. QUIT, and a second TERM or INT, end the process at once: in the program that is done by
+//! `program::end_at_once_on_signals`, whatever the threads here wait for; a QUIT that this hears first does the same.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ use super::{PROMOTE_FILE, PidFile, check_data_directory};
 use crate::config::Config;
 use crate::server::{ListenOptions, Listeners, Registry, ReplicationHandoff, Server, ServerOptions};
 use crate::session::Database;
+use crate::standby;
 
 /// A database with what only its process can ask of it.
 pub trait Node: Database {
@@ -107,6 +109,7 @@ pub fn serve<N: Node>(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let _entered = runtime.enter();
     let mut signals = Signals::catch().context("could not catch signals")?;
+    program::leave_the_first_to_the_program();
     let listeners = Listeners::bind(&listen_options(&config))?;
     let first_address = config.list("listen_addresses").into_iter().next().unwrap_or_default();
     let server_options = server_options(&config)?;
@@ -122,6 +125,7 @@ pub fn serve<N: Node>(
         let socket = server.unix_socket_directory().map(|path| path.display().to_string());
         content.socket_directory = socket.unwrap_or_default();
     });
+    program::before_ending_at_once(tidying(&server, &pid_file));
     let promoted: Arc<dyn Fn() + Send + Sync> = {
         // Whoever holds this must keep neither the sockets nor the file in place.
         let (server, pid_file) = (Arc::downgrade(&server), Arc::downgrade(&pid_file));
@@ -149,8 +153,7 @@ pub fn serve<N: Node>(
         anyhow::Ok(run(&mut signals, &node, options, &config).await.then_some(node))
     });
     let Ok(Some(node)) = ended else {
-        server.abandon();
-        pid_file.take_away();
+        tidying(&server, &pid_file)();
         return ended.map(|_| Stopped::AtOnce);
     };
     pid_file.tell(|content| content.status = "stopping".to_owned());
@@ -160,6 +163,23 @@ pub fn serve<N: Node>(
     pid_file.take_away();
     drop(lock);
     Ok(Stopped::Cleanly)
+}
+
+/// What is done before the process ends without a shutdown: commands that it runs end too, sockets and `postmaster.pid` go.
+fn tidying<N: Node>(
+    server: &Arc<Server<N>>,
+    pid_file: &Arc<SharedPidFile>,
+) -> impl Fn() + Send + Sync + use<N> {
+    let (server, pid_file) = (Arc::downgrade(server), Arc::downgrade(pid_file));
+    move || {
+        standby::end_commands();
+        if let Some(pid_file) = pid_file.upgrade() {
+            pid_file.take_away();
+        }
+        if let Some(server) = server.upgrade() {
+            server.abandon();
+        }
+    }
 }
 
 /// Opens the node on a thread of its own, so that signals are heard while it recovers. `None` if one ended it.

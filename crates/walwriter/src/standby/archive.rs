@@ -8,7 +8,7 @@ use disk::{Disk, OsDisk, durable_rename, durable_write};
 use replication::waldir::WalDir;
 use wal::{Lsn, SegmentNo, TimelineHistory, TimelineId};
 
-use super::restore::{RestoreCommand, Restored, temporary};
+use super::restore::{RestoreCommand, Restored, Running, temporary};
 use super::{StandbyError, extent::Cluster};
 
 /// What a segment is called while it comes, as with PostgreSQL.
@@ -23,6 +23,7 @@ pub(super) struct Archive<'a> {
     pub(super) data_directory: &'a Path,
     pub(super) dir: &'a WalDir,
     pub(super) cluster: &'a Cluster,
+    pub(super) running: &'a Running,
 }
 
 impl Archive<'_> {
@@ -87,7 +88,11 @@ impl Archive<'_> {
             let size = self.cluster.segment_size;
             size.segment_of(control.redo).file_name(control.timeline, size)
         });
-        let restored = self.command.restore(self.data_directory, name, &temporary(as_file), &last)?;
+        let restored =
+            self.command.restore(self.data_directory, name, &temporary(as_file), &last, self.running)?;
+        if restored == Restored::Stopped {
+            return Err(StandbyError::Stopped);
+        }
         // A command that says yes and brings nothing means no.
         Ok(restored == Restored::Here && path.exists())
     }

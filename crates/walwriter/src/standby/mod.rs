@@ -26,7 +26,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use engine::Engine;
 use replication::conninfo::ConnInfo;
@@ -37,8 +37,13 @@ use walreceiver::standby::{StandbyReceiver, StandbyStatusFile};
 
 use driver::Driver;
 use inbox::Inbox;
+use restore::Running;
+pub(crate) use restore::end_commands;
 pub use restore::{RestoreCommand, RestoreError};
 pub use signal_file::is_standby;
+
+/// How long `restore_command` may take to end when it is told to.
+const COMMAND_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How a standby gets its WAL.
 #[derive(Debug, Clone)]
@@ -96,6 +101,9 @@ pub enum StandbyError {
     /// The WAL directory cannot be read.
     #[error(transparent)]
     WalDir(#[from] replication::waldir::WalDirError),
+    /// The standby stops, in the middle of something whose outcome means nothing now.
+    #[error("the standby stops")]
+    Stopped,
     /// No thread can be started.
     #[error("could not start a thread: {0}")]
     Thread(io::Error),
@@ -159,6 +167,8 @@ struct Shared {
     status: Mutex<Option<StandbyStatusFile>>,
     receiver: Mutex<Option<Arc<StandbyReceiver>>>,
     events: Arc<dyn StandbyEvents>,
+    /// `restore_command`, when it runs.
+    running: Running,
     /// Whether the thread is through.
     ended: Mutex<bool>,
     changed: Condvar,
@@ -189,6 +199,7 @@ impl HotStandby {
             status: Mutex::new(Some(status)),
             receiver: Mutex::default(),
             events,
+            running: Running::default(),
             ended: Mutex::new(false),
             changed: Condvar::new(),
         });
@@ -226,6 +237,19 @@ impl HotStandby {
             return Err(StandbyError::Engine("replay ended before the promotion: see the log".to_owned()));
         }
         Ok(())
+    }
+
+    fn ends_within(&self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        let mut ended = self.shared.ended.lock();
+        while !*ended {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            ended = self.shared.changed.wait_timeout(ended, left).0;
+        }
+        true
     }
 
     /// Other settings. A connection that would be made differently is made anew.
@@ -266,9 +290,14 @@ impl HotStandby {
         })
     }
 
-    /// Stops following, and waits for that. What was received is durable, and acknowledged.
+    /// Stops following, and waits for that. What was received is durable, and acknowledged. A `restore_command` that
+    /// runs is told to end, and killed if it does not.
     pub fn stop(&self) {
         self.shared.inbox.stop();
+        self.shared.running.stop(false);
+        if !self.ends_within(COMMAND_PATIENCE) {
+            self.shared.running.stop(true);
+        }
         let thread = self.thread.lock().take();
         if let Some(thread) = thread
             && thread.join().is_err()

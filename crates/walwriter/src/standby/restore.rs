@@ -1,9 +1,16 @@
 //! `restore_command`: files from an archive. Source: `RestoreArchivedFile` in `access/transam/xlogarchive.c`.
+//!
+//! A command takes as long as it likes, but not after this server's end: it leads a process group of its own, which is told
+//! to end when the standby stops ([`Running::stop`]) and killed when the process ends at once ([`end_commands`]).
 
 use std::io;
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use runtime::sync::Mutex;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 /// Exit codes above this are the shell's, or stand for a signal.
 const LARGEST_OWN_CODE: i32 = 125;
@@ -19,6 +26,52 @@ pub(super) enum Restored {
     Here,
     /// It says that there is no such file.
     Absent,
+    /// The standby stops, and the command was told to.
+    Stopped,
+}
+
+/// All commands that run in this process, by their process groups. A group is in here only until its leader is reaped, so that no
+/// number in here is ever another's.
+static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+/// This process is about to end: what has become of a command says nothing any more.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Kills every command that runs: this process is about to end.
+pub(crate) fn end_commands() {
+    ENDING.store(true, Ordering::SeqCst);
+    for &group in &*RUNNING.lock() {
+        let _gone_already = kill_process_group(group, Signal::KILL);
+    }
+}
+
+/// The command that a standby runs, if it runs one.
+#[derive(Debug, Default)]
+pub(super) struct Running {
+    group: Mutex<Option<Pid>>,
+    stopping: AtomicBool,
+}
+
+impl Running {
+    /// Tells the command to end, or, `by_force`, kills it. None is begun any more.
+    pub(super) fn stop(&self, by_force: bool) {
+        self.stopping.store(true, Ordering::SeqCst);
+        let signal = if by_force { Signal::KILL } else { Signal::TERM };
+        if let Some(group) = *self.group.lock() {
+            let _gone_already = kill_process_group(group, signal);
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst) || ENDING.load(Ordering::SeqCst)
+    }
+
+    fn set(&self, group: Option<Pid>) {
+        let before = std::mem::replace(&mut *self.group.lock(), group);
+        let mut running = RUNNING.lock();
+        running.retain(|other| Some(*other) != before);
+        running.extend(group);
+    }
 }
 
 /// A command that did not say whether there is such a file: recovery must not go on as if there were none.
@@ -78,15 +131,34 @@ impl RestoreCommand {
         file: &str,
         target: &Path,
         last_restartpoint: &str,
+        running: &Running,
     ) -> Result<Restored, RestoreError> {
         let command = self.fill_in(file, target, last_restartpoint);
         tracing::debug!("executing restore command \"{command}\"");
-        let status = Command::new("sh")
+        let failed = |source| RestoreError::Run { command: command.clone(), source };
+        let mut child = Command::new("sh")
             .args(["-c", &command])
             .current_dir(data_directory)
             .stdin(Stdio::null())
-            .status()
-            .map_err(|source| RestoreError::Run { command: command.clone(), source })?;
+            .process_group(0)
+            .spawn()
+            .map_err(failed)?;
+        let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        running.set(group);
+        if running.is_stopping() {
+            // Whoever stops us may have looked before there was anything to stop.
+            running.stop(false);
+        }
+        if let Some(group) = group {
+            // Not reaped yet, so that nobody kills another process of this number.
+            let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            while matches!(waitid(WaitId::Pid(group), ended), Err(rustix::io::Errno::INTR)) {}
+        }
+        running.set(None);
+        let status = child.wait().map_err(failed)?;
+        if running.is_stopping() {
+            return Ok(Restored::Stopped);
+        }
         match status.code() {
             Some(0) => Ok(Restored::Here),
             Some(code) if code <= LARGEST_OWN_CODE => Ok(Restored::Absent),
@@ -114,10 +186,36 @@ mod tests {
         assert_eq!(RestoreCommand::new("  "), None);
     }
 
+    fn restore(text: &str, running: &Running) -> Result<Restored, RestoreError> {
+        RestoreCommand::new(text).unwrap().restore(Path::new("/"), "F", Path::new("x"), "R", running)
+    }
+
+    #[test]
+    fn a_command_ends_when_the_standby_stops_and_one_that_does_not_hear_is_killed() {
+        let directory = tempfile::tempdir().unwrap();
+        for (number, (command, by_force)) in
+            [("sleep 1000", false), ("trap '' TERM; while :; do sleep 1000; done", true)]
+                .into_iter()
+                .enumerate()
+        {
+            let begun = directory.path().join(number.to_string());
+            let running = Running::default();
+            std::thread::scope(|scope| {
+                let text = format!(": > {}; {command}", begun.display());
+                let restored = scope.spawn(|| restore(&text, &running));
+                while !begun.exists() {
+                    std::thread::yield_now();
+                }
+                running.stop(by_force);
+                assert_eq!(restored.join().unwrap().unwrap(), Restored::Stopped);
+            });
+            assert_eq!(restore("sleep 1000", &running).unwrap(), Restored::Stopped, "none is begun any more");
+        }
+    }
+
     #[test]
     fn only_a_command_that_says_so_means_that_there_is_no_file() {
-        let run =
-            |text: &str| RestoreCommand::new(text).unwrap().restore(Path::new("/"), "F", Path::new("x"), "R");
+        let run = |text: &str| restore(text, &Running::default());
         assert_eq!(run("true").unwrap(), Restored::Here);
         assert_eq!(run("exit 1").unwrap(), Restored::Absent);
         for wrong in ["no_such_command_anywhere", "exit 126", "kill -9 $$"] {

@@ -39,6 +39,7 @@ impl Driver {
             data_directory: &options.data_directory,
             dir: &self.dir,
             cluster: &self.cluster,
+            running: &self.shared.running,
         };
         // All of them first: one in between may have come to nothing (`findNewestTimeLine`).
         let mut newest = self.history.timeline();

@@ -65,7 +65,9 @@ impl Driver {
         let outcome = self.follow();
         // Nobody is asked for anything any more.
         *self.shared.receiver.lock() = None;
-        if let Err(error) = outcome {
+        if let Err(error) = outcome
+            && !matches!(error, StandbyError::Stopped)
+        {
             self.shared.events.failed(&error);
         }
         *self.shared.ended.lock() = true;
