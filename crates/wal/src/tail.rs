@@ -30,12 +30,12 @@ const TELLING_HEADER: usize = 18;
 pub struct Tail<'a> {
     /// The log, as far as the files have it.
     pub log: &'a [u8],
-    /// Where it starts: a page boundary, at or before `record_end`.
+    /// Where it starts: a page boundary, at or before `record`.
     pub start: Lsn,
     /// The size of its segments.
     pub segment_size: SegmentSize,
-    /// The end of the last valid record.
-    pub record_end: Lsn,
+    /// The record that has not come whole, or is none ([`Validator::record_under_way`](crate::Validator)).
+    pub record: Option<Lsn>,
     /// What stopped validation, unless the bytes just ended.
     pub stopped_by: Option<&'a WalError>,
 }
@@ -44,23 +44,21 @@ impl Tail<'_> {
     /// Whether nothing was lost here that had been complete: no record, and no page.
     pub fn is_clean(&self) -> bool {
         let written = self.written();
-        if written <= self.record_end {
-            return true;
-        }
-        let record = self.record(written);
+        let Some(start) = self.record.filter(|&record| record < written) else {
+            return self.stopped_by.is_none_or(|error| error.lsn >= written);
+        };
+        let record = self.record(start, written);
         match self.stopped_by {
             // A page that is not there yet, or nothing: then it is the record before that has not come whole.
             None => {}
             Some(error) if error.lsn >= written => {}
-            Some(error) if error.lsn > first_record_position(self.record_end, self.segment_size) => {
-                return false;
-            }
+            Some(error) if error.lsn != start => return false,
             Some(error) => match &error.reason {
                 WalErrorKind::Checksum { .. } => {}
                 reason => return is_torn_header(&record, reason),
             },
         }
-        !self.was_complete(&record)
+        !was_complete(&record, start)
     }
 
     /// After the last byte that is not zero.
@@ -69,10 +67,10 @@ impl Tail<'_> {
         self.start.saturating_add(length as u64)
     }
 
-    /// What is there of the record that begins at `record_end`, up to `written`, without page headers.
-    fn record(&self, written: Lsn) -> Vec<u8> {
+    /// What is there of the record that begins at `start`, up to `written`, without page headers.
+    fn record(&self, start: Lsn, written: Lsn) -> Vec<u8> {
         let mut record = Vec::new();
-        let mut at = first_record_position(self.record_end, self.segment_size);
+        let mut at = start;
         while at < written && record.len() < LONGEST {
             let page_end = at.saturating_add(PAGE_SIZE as u64 - at.as_u64() % PAGE_SIZE as u64).min(written);
             let bytes = usize::try_from(at.bytes_since(self.start))
@@ -84,22 +82,20 @@ impl Tail<'_> {
         }
         record
     }
+}
 
-    /// Whether a record, of which these bytes and perhaps zeros are there, was a whole one.
-    fn was_complete(&self, record: &[u8]) -> bool {
-        let mut fields = Fields::new(record);
-        let (Some(claimed), Some(_)) = (fields.u32(), fields.array::<{ RECORD_HEADER - 4 }>()) else {
-            return false;
-        };
-        let claimed = claimed as usize;
-        if (RECORD_HEADER..=record.len()).contains(&claimed) {
-            return true;
-        }
-        has_other_length(record, self.record_end)
-            || (claimed <= record.len() + ZEROS
-                && claimed <= LONGEST_BY_BIT
-                && is_one_bit_off(record, claimed))
+/// Whether a record, of which these bytes and perhaps zeros are there, was a whole one.
+fn was_complete(record: &[u8], start: Lsn) -> bool {
+    let mut fields = Fields::new(record);
+    let (Some(claimed), Some(_)) = (fields.u32(), fields.array::<{ RECORD_HEADER - 4 }>()) else {
+        return false;
+    };
+    let claimed = claimed as usize;
+    if (RECORD_HEADER..=record.len()).contains(&claimed) {
+        return true;
     }
+    has_other_length(record, start)
+        || (claimed <= record.len() + ZEROS && claimed <= LONGEST_BY_BIT && is_one_bit_off(record, claimed))
 }
 
 /// Whether a record's header is only the beginning of one, of which a field made no sense because the rest is missing.
@@ -143,7 +139,7 @@ fn has_other_length(record: &[u8], start: Lsn) -> bool {
 fn goes_on(record: &[u8], length: usize, start: Lsn) -> bool {
     let next = record.get(length.next_multiple_of(8)..).unwrap_or_default();
     let prev = next.get(8..16).and_then(|bytes| Fields::new(bytes).u64());
-    next.is_empty() || prev.is_some_and(|prev| Lsn::new(prev).bytes_since(start) < PAGE_SIZE as u64)
+    next.is_empty() || prev.is_some_and(|prev| Lsn::new(prev) == start)
 }
 
 fn stored_crc(record: &[u8]) -> Option<u32> {
@@ -214,9 +210,8 @@ mod tests {
     fn is_clean(log: &[u8]) -> bool {
         let mut validator = Validator::new(START, Expectations::new(size(), TimelineHistory::root()));
         let stopped_by = validator.feed(log).err();
-        let record_end = validator.record_end();
-        Tail { log, start: START, segment_size: size(), record_end, stopped_by: stopped_by.as_ref() }
-            .is_clean()
+        let record = validator.record_under_way();
+        Tail { log, start: START, segment_size: size(), record, stopped_by: stopped_by.as_ref() }.is_clean()
     }
 
     #[test]

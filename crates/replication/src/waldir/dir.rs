@@ -55,8 +55,9 @@ impl WalDir {
         Ok(Listing::new(files.map(|entry| (entry.name.as_str(), entry.len)), segment_size))
     }
 
-    /// The cluster's segment size: from the control file beside a `pg_wal`, or else from the first page header of the
-    /// newest segment that has one, or else from the length of a complete segment. `None` if nothing tells.
+    /// The cluster's segment size: from the control file beside a `pg_wal`, or else the length that most complete segments
+    /// have, or else from the first page header of the newest segment that has one, or else from the length of a complete
+    /// segment. `None` if nothing tells.
     pub fn segment_size(&self) -> Result<Option<SegmentSize>, WalDirError> {
         if let Some(control) = self.control_file()? {
             return Ok(Some(control.segment_size));
@@ -64,6 +65,10 @@ impl WalDir {
         // Any size will do for finding the files: with the smallest, every well-formed name is a segment's.
         let Ok(smallest) = SegmentSize::new(1 << 20) else { return Ok(None) };
         let listing = self.list(smallest)?;
+        // One stray file must not make strangers of all others.
+        if let Some(most) = usual_size(&listing) {
+            return Ok(Some(most));
+        }
         for file in listing.segments.iter().rev() {
             let claimed = self.first_page(file)?.and_then(|header| header.long).map(|long| long.segment_size);
             if let Some(size) = claimed.and_then(|bytes| SegmentSize::new(bytes.into()).ok()) {
@@ -179,4 +184,16 @@ impl WalDir {
             }
         }))
     }
+}
+
+/// The length of more than half of the complete segments that are stored as they are, if there are at least three and it
+/// can be a segment's.
+fn usual_size(listing: &Listing) -> Option<SegmentSize> {
+    let complete = |file: &&SegmentFile| !file.partial && file.compression == Compression::None;
+    let mut lengths: Vec<u64> = listing.segments.iter().filter(complete).map(|file| file.len).collect();
+    lengths.sort_unstable();
+    // What more than half have is in the middle.
+    let middle = *lengths.get(lengths.len() / 2).filter(|_| lengths.len() >= 3)?;
+    let having = lengths.iter().filter(|&&length| length == middle).count();
+    (2 * having > lengths.len()).then(|| SegmentSize::new(middle).ok())?
 }

@@ -196,6 +196,12 @@ impl Validator {
         self.last_record.map(Lsn::new)
     }
 
+    /// The start of the record of which only a part has come, or that turned out to be none; `None` between records, and
+    /// while the rest of one that began before the validator did is passed over.
+    pub fn record_under_way(&self) -> Option<Lsn> {
+        (self.phase == Phase::Fragment).then(|| Lsn::new(self.fragments.start()))
+    }
+
     /// The version that wrote the log, once a page has told or if it was expected.
     pub fn version(&self) -> Option<WalVersion> {
         self.version

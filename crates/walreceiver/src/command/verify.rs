@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use replication::waldir::WalDir;
-use walreceiver::verify::{Progress, Verification, VerifyOptions, verify};
+use walreceiver::verify::{Progress, Stretch, Verification, VerifyOptions, verify};
 
 use super::Outcome;
 use super::options::VerifyArguments;
@@ -47,6 +47,14 @@ fn print(out: &mut impl Write, result: &Verification) -> std::io::Result<()> {
     }
     for timeline in &result.timelines {
         writeln!(out, "timeline {}: {} to {}", timeline.timeline, timeline.start, timeline.end)?;
+        for Stretch { from, to, stopped_by } in &timeline.stretches {
+            let stopped = stopped_by.as_ref().map(|why| format!(", and is stopped there ({why})"));
+            writeln!(
+                out,
+                "    a server that starts after {from} gets to {to}{}",
+                stopped.unwrap_or_default()
+            )?;
+        }
     }
     let Verification { segments, remembered, records, .. } = result;
     writeln!(out, "{segments} segments, {remembered} of them proved before; {records} records read")?;

@@ -3,13 +3,16 @@
 use std::path::Path;
 
 use replication::waldir::{Content, Holdings, Stand, StatusReader, WalDir, WalDirError};
-use wal::page::PAGE_SIZE;
+use wal::page::{PAGE_SIZE, PageHeader};
 use wal::{
     Expectations, Lsn, SegmentNo, SegmentSize, Tail, TimelineHistory, TimelineId, Validator, WalError,
     WalErrorKind,
 };
 
 use super::{FetchError, beside};
+
+/// How many segments are looked at before one, at most: as many as a record may fill, if they are of a usual size.
+const LONGEST_RECORD: usize = 64;
 
 /// A segment that was asked for.
 #[derive(Clone, Copy)]
@@ -85,7 +88,7 @@ impl Asked<'_> {
         }
         // Of a relative's file nothing past the fork is looked at: that is another history.
         content.bytes.truncate(stand.end.bytes_since(start).min(u64::from(size.bytes())) as usize);
-        let mut validator = self.validator_with_previous(history)?;
+        let mut validator = self.validator_with_previous(history);
         let begin = history.begin();
         let outcome = feed_over(&mut validator, start, &content.bytes, begin);
         if outcome.is_ok() && !begins_well(&validator, start, begin) {
@@ -130,27 +133,39 @@ impl Asked<'_> {
         Err(FetchError::WrongSize { path: content.path.clone(), found, expected })
     }
 
-    /// A validator at the segment's start, which knows the segment before if that is here and good. If it is not, this
-    /// segment is judged by itself.
-    fn validator_with_previous(&self, history: &TimelineHistory) -> Result<Validator, FetchError> {
+    /// A validator at the segment's start, which knows the segment before if that is here and good, and those before it in
+    /// which a record goes on that began earlier still. If they are not, this segment is judged by itself.
+    fn validator_with_previous(&self, history: &TimelineHistory) -> Validator {
         let size = self.holdings.segment_size();
         let start = size.start_of(self.segment);
         let expect = Expectations::new(size, history.clone());
-        let Some(before) = self.segment.as_u64().checked_sub(1).map(SegmentNo::new) else {
-            return Ok(Validator::new(start, expect));
-        };
-        for stand in self.holdings.stands(self.holdings.owner(history, before), before) {
-            let mut validator = Validator::new(size.start_of(before), expect.clone());
-            // What is wrong with it is told when it is asked for.
-            let content = self.holdings.content(self.dir, stand.file).unwrap_or_default();
-            if let Some(content) = content
-                && validator.feed(&content.bytes).is_ok()
-                && validator.position() == start
-            {
-                return Ok(validator);
+        let mut before = Vec::new();
+        let mut first = self.segment;
+        while let Some(segment) = first.as_u64().checked_sub(1).map(SegmentNo::new)
+            && let Some(content) = self.whole(history, segment)
+        {
+            first = segment;
+            let header = PageHeader::decode(&content).ok();
+            before.push(content);
+            // Only where all of it is the rest of one record does it matter what came before.
+            if header.is_none_or(|header| header.rem_len < size.bytes()) || before.len() >= LONGEST_RECORD {
+                break;
             }
         }
-        Ok(Validator::new(start, expect))
+        let mut validator = Validator::new(size.start_of(first), expect.clone());
+        // What is wrong with them is told when they are asked for.
+        let good = before.iter().rev().all(|content| validator.feed(content).is_ok());
+        if good && validator.position() == start { validator } else { Validator::new(start, expect) }
+    }
+
+    /// The content of a segment of the line, if all of it is here.
+    fn whole(&self, history: &TimelineHistory, segment: SegmentNo) -> Option<Vec<u8>> {
+        let size = self.holdings.segment_size();
+        let stands = self.holdings.stands(self.holdings.owner(history, segment), segment);
+        stands.into_iter().filter(|stand| stand.end >= size.end_of(segment)).find_map(|stand| {
+            let content = self.holdings.content(self.dir, stand.file).ok().flatten()?;
+            (content.bytes.len() == size.bytes() as usize).then_some(content.bytes)
+        })
     }
 
     /// Whether an unfinished segment that stops being valid simply ends there.
@@ -162,30 +177,23 @@ impl Asked<'_> {
         let size = self.holdings.segment_size();
         let start = size.start_of(self.segment);
         let tail = |log: &[u8], start| {
-            let record_end = validator.record_end().max(start);
-            Tail { log, start, segment_size: size, record_end, stopped_by: error }.is_clean()
+            let record = validator.record_under_way();
+            Tail { log, start, segment_size: size, record, stopped_by: error }.is_clean()
         };
-        if validator.record_end() >= start {
+        if validator.record_under_way().is_none_or(|record| record >= start) {
             return tail(&content.bytes, start);
         }
         // The record that has not come whole began in the segment before.
         let before = SegmentNo::new(self.segment.as_u64().saturating_sub(1));
         let history = self.holdings.history(self.timeline);
-        let owner = history.map(|history| self.holdings.owner(&history, before));
-        let stands = owner.map(|owner| self.holdings.stands(owner, before)).unwrap_or_default();
-        let previous = stands.iter().find_map(|stand| {
-            self.holdings
-                .content(self.dir, stand.file)
-                .ok()
-                .flatten()
-                .filter(|content| content.bytes.len() == size.bytes() as usize)
-        });
+        let previous = history.and_then(|history| self.whole(&history, before));
         match previous {
-            Some(mut previous) if validator.record_end() >= size.start_of(before) => {
-                previous.bytes.extend_from_slice(&content.bytes);
-                tail(&previous.bytes, size.start_of(before))
+            Some(mut previous) if validator.record_under_way() >= Some(size.start_of(before)) => {
+                previous.extend_from_slice(&content.bytes);
+                tail(&previous, size.start_of(before))
             }
-            _ => error.is_none_or(|error| error.lsn >= start) || tail(&content.bytes, start),
+            // One that is even longer is not looked at.
+            _ => true,
         }
     }
 

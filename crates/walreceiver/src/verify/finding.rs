@@ -44,10 +44,62 @@ pub enum Finding {
         /// The last one missing.
         last: String,
     },
-    /// A segment is unfinished although later ones are there.
+    /// What there is of a segment ends although more is known to have been.
     UnfinishedInside {
+        /// The file that has the most of it.
+        file: String,
+        /// What the whole segment would be called.
+        missing: String,
+        /// Where that file's WAL ends.
+        end: String,
+        /// How it is known that there was more.
+        evidence: String,
+    },
+    /// The timeline that is being received is durable further on than its files go: one has been removed.
+    Removed {
+        /// The file that is missing.
+        file: String,
+        /// Up to where the receiver says that everything is durable.
+        flush: String,
+    },
+    /// Segments of another cluster than the others.
+    Foreign {
         /// The file.
         file: String,
+        /// The system identifier in it.
+        system: String,
+        /// That of most.
+        expected: String,
+    },
+    /// A timeline's history is not here, but a descendant's, which repeats it: `fetch` and `walsender` go by that.
+    RepeatedHistory {
+        /// Whose.
+        timeline: u32,
+        /// The file that is missing.
+        file: String,
+    },
+    /// Numbers of timelines of which nothing is known, before one that is: `fetch` and `walsender` make histories for them.
+    Skipped {
+        /// The first of them.
+        first: u32,
+        /// The last.
+        last: u32,
+    },
+    /// A file that lies before its timeline begins: no server asks for it.
+    Stray {
+        /// The file.
+        file: String,
+        /// Its timeline.
+        timeline: u32,
+    },
+    /// A history says that its timeline began where no record ends.
+    BadBegin {
+        /// The file with that position.
+        file: String,
+        /// The timeline.
+        timeline: u32,
+        /// Where it is said to have begun.
+        switch_point: String,
     },
     /// A timeline has segments, but not its history file.
     MissingHistory {
@@ -97,7 +149,14 @@ pub enum Finding {
 impl Finding {
     /// Whether something is not proved because of it; the others are notices.
     pub fn is_failure(&self) -> bool {
-        !matches!(self, Self::Fork { .. } | Self::Unfinished { .. })
+        !matches!(
+            self,
+            Self::Fork { .. }
+                | Self::Unfinished { .. }
+                | Self::RepeatedHistory { .. }
+                | Self::Skipped { .. }
+                | Self::Stray { .. }
+        )
     }
 }
 
@@ -118,9 +177,38 @@ impl fmt::Display for Finding {
             Self::Hole { timeline, first, last } => {
                 write!(f, "hole: segments \"{first}\" to \"{last}\" of timeline {timeline} are missing")
             }
-            Self::UnfinishedInside { file } => {
-                write!(f, "hole: \"{file}\" is unfinished, but later segments are there")
+            Self::UnfinishedInside { file, missing, end, evidence } => {
+                write!(
+                    f,
+                    "hole: \"{file}\" ends at {end} and is all there is of segment \"{missing}\", but {evidence}"
+                )
             }
+            Self::Removed { file, flush } => {
+                write!(
+                    f,
+                    "hole: \"{file}\" is gone, but its receiver, which is running, calls {flush} durable"
+                )
+            }
+            Self::Foreign { file, system, expected } => {
+                write!(f, "foreign: \"{file}\" is of system {system}, the others are of {expected}")
+            }
+            Self::RepeatedHistory { timeline, file } => write!(
+                f,
+                "history: \"{file}\" is not there; what timeline {timeline} descends from is told by its descendants'"
+            ),
+            Self::Skipped { first, last } => {
+                write!(
+                    f,
+                    "skipped: nothing is known of timelines {first} to {last}; fetch makes histories for them"
+                )
+            }
+            Self::Stray { file, timeline } => {
+                write!(f, "stray: \"{file}\" lies before timeline {timeline} begins, and nobody asks for it")
+            }
+            Self::BadBegin { file, timeline, switch_point } => write!(
+                f,
+                "bad history of timeline {timeline}: no record of \"{file}\" ends at {switch_point}, where it says that the timeline began"
+            ),
             Self::MissingHistory { timeline, file } => {
                 write!(f, "missing history: \"{file}\", the history of timeline {timeline}, is not there")
             }

@@ -19,7 +19,6 @@ pub(super) fn find(
     let mut findings = Vec::new();
     for (&timeline, history) in &plan.histories {
         let Some(parent) = history.entries().last() else { continue };
-        findings.extend(contradiction(plan, timeline, history, parent));
         if let Some(finding) = divergence(dir, plan, timeline, parent)? {
             findings.push(finding);
         }
@@ -37,24 +36,6 @@ pub(super) fn find(
     Ok(findings)
 }
 
-/// A history repeats its parent's; otherwise two servers have had a timeline of the same number.
-fn contradiction(
-    plan: &Plan,
-    timeline: TimelineId,
-    history: &TimelineHistory,
-    parent: &HistoryEntry,
-) -> Option<Finding> {
-    let parents = plan.histories.get(&parent.timeline)?;
-    let repeated = history.entries().split_last().map(|(_, before)| before).unwrap_or_default();
-    let positions = |entries: &[HistoryEntry]| -> Vec<(TimelineId, Lsn)> {
-        entries.iter().map(|entry| (entry.timeline, entry.switch_point)).collect()
-    };
-    (positions(repeated) != positions(parents.entries())).then(|| Finding::BadHistory {
-        timeline: timeline.as_u32(),
-        reason: format!("it contradicts the history of its parent, timeline {}", parent.timeline),
-    })
-}
-
 /// The head of the segment in which the timeline began is the parent's, byte for byte.
 fn divergence(
     dir: &WalDir,
@@ -64,8 +45,9 @@ fn divergence(
 ) -> Result<Option<Finding>, WalDirError> {
     let size = plan.size;
     let segment = size.segment_of(parent.switch_point);
+    let files = plan.holdings.files();
     let (Some(own), true) =
-        (plan.files.get(&(timeline, segment)), plan.files.contains_key(&(parent.timeline, segment)))
+        (files.get(&(timeline, segment)), files.contains_key(&(parent.timeline, segment)))
     else {
         return Ok(None);
     };

@@ -14,8 +14,6 @@ use disk::{durable_write, read_file};
 use replication::waldir::{SegmentFile, WalDir};
 use wal::{TimelineHistory, ValidatorState, crc};
 
-use super::plan::Plan;
-
 /// The memory's file. No WAL file is called like this.
 pub const MEMORY_FILE: &str = "walship.verified";
 /// Its number goes up with every rule that is added to what proves a file.
@@ -148,16 +146,9 @@ impl Memory {
         unchanged.then_some(proved.state)
     }
 
-    /// What of this still holds.
-    pub(super) fn kept(&self, plan: &Plan, dir: &WalDir) -> Self {
-        let holds = |file: &&SegmentFile| {
-            let history = plan.histories.get(&file.timeline);
-            history.is_some_and(|history| self.proves(dir, file, history).is_some())
-        };
-        let kept = plan.files.values().filter(holds);
-        Self {
-            files: kept.filter_map(|file| Some((file.name.clone(), *self.files.get(&file.name)?))).collect(),
-        }
+    /// What of this still holds: the files of these names.
+    pub(super) fn kept<'a>(&self, names: impl Iterator<Item = &'a str>) -> Self {
+        Self { files: names.filter_map(|name| Some((name.to_owned(), *self.files.get(name)?))).collect() }
     }
 
     pub(super) fn extend(&mut self, proved: Vec<(String, Proved)>) {

@@ -7,9 +7,9 @@
 //!
 //! | file | |
 //! |---|---|
-//! | `plan` | names alone: runs of segments, holes, histories; what there is to read |
+//! | `plan` | names alone: histories, lengths; what there is to read |
 //! | `job` | validating a few segments |
-//! | `tail` | whether an unfinished segment ends, or is damaged |
+//! | `verdict` | from where a server gets to where |
 //! | `forks` | timelines against each other |
 //! | `memory` | `walship.verified` |
 
@@ -18,26 +18,28 @@ mod forks;
 mod job;
 mod memory;
 mod plan;
-mod tail;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use replication::waldir::{WalDir, WalDirError};
+use replication::waldir::{StatusReader, WalDir, WalDirError};
 use runtime::sync::Mutex;
 use serde::Serialize;
-use wal::{Lsn, SegmentNo, TimelineId};
+use wal::{Lsn, SegmentNo, SystemId, TimelineId};
 
 pub use finding::Finding;
 pub use memory::MEMORY_FILE;
+pub use verdict::Stretch;
 
 use job::{Job, JobResult};
 use memory::Memory;
 use plan::Plan;
+use verdict::{Line, Proof, Proven};
 
 /// How to verify.
 #[derive(Debug)]
@@ -85,8 +87,11 @@ pub struct TimelineSummary {
     pub timeline: u32,
     /// The start of its first segment.
     pub start: String,
-    /// The end of its last valid record, or of its last segment if that was not read again.
+    /// The end of its last valid record.
     pub end: String,
+    /// Where a server gets that restores with this timeline as its target, ancestors' WAL included: the stretches of WAL
+    /// that can be had, oldest first.
+    pub stretches: Vec<Stretch>,
 }
 
 /// Verifies everything in `dir`.
@@ -97,32 +102,110 @@ pub fn verify(dir: &WalDir, options: &VerifyOptions<'_>) -> Result<Verification,
     let Some(size) = dir.segment_size()? else {
         return Ok(Verification { findings: vec![Finding::Empty], ..Verification::default() });
     };
+    // Before the files are looked at: what is durable by now must be among them.
+    let live = StatusReader::open(dir).ok().flatten().and_then(|reader| reader.read().live().copied());
     let plan = Plan::make(dir, size)?;
     let memory = if options.full { Memory::default() } else { Memory::load(dir) };
-    let jobs = plan.jobs(dir, &memory);
+    let mut proofs = plan.remembered(dir, &memory);
+    let jobs = plan.jobs(dir, &memory, &proofs);
     let mut result = Verification {
         segments: plan.segment_count(),
+        remembered: proofs.len(),
         findings: plan.findings.clone(),
         ..Verification::default()
     };
-    result.remembered = result.segments.saturating_sub(jobs.iter().map(Job::len).sum());
     let total: u64 = jobs.iter().map(|job| job.len() as u64 * u64::from(size.bytes())).sum();
     options.progress.total.store(total, Ordering::Relaxed);
 
-    let mut ends: BTreeMap<TimelineId, Lsn> = BTreeMap::new();
-    let mut proved = memory.kept(&plan, dir);
+    let files = plan.holdings.files();
+    let names = proofs.keys().filter_map(|key| files.get(key)).map(|file| file.name.as_str());
+    let mut proved = memory.kept(names);
+    proofs.extend(plan.useless.clone());
     for done in run_all(dir, jobs, options) {
         result.records += done.records;
         result.bytes += done.bytes;
-        ends.insert(done.timeline, done.end.max(ends.get(&done.timeline).copied().unwrap_or(Lsn::INVALID)));
+        done.proofs.into_iter().for_each(|(key, proof)| add_proof(&mut proofs, key, proof));
         proved.extend(done.proved);
         result.findings.extend(done.findings);
     }
+    result.findings.extend(foreign(&plan, &mut proofs));
+    if let Some(status) = live.filter(|status| status.flush.is_valid()) {
+        let key = (status.timeline, size.segment_ending_at(status.flush));
+        if !files.contains_key(&key) && status.segment_size == Some(size) {
+            let file = key.1.file_name(key.0, size);
+            result.findings.push(Finding::Removed { file, flush: status.flush.to_string() });
+        }
+    }
+    let ends = ends(&proofs);
     result.findings.extend(forks::find(dir, &plan, &ends)?);
-    result.timelines = plan.summaries(&ends);
+    judge(&plan, &proofs, &ends, &mut result);
     result.proved = result.findings.iter().all(|finding| !finding.is_failure());
     proved.save(dir);
     Ok(result)
+}
+
+/// A file that is damaged is so whoever else has read the rest of it.
+fn add_proof(proofs: &mut BTreeMap<SegmentKey, Proof>, key: SegmentKey, proof: Proof) {
+    let known = proofs.get(&key);
+    if known.is_none_or(|known| !matches!(known.content, Proven::Broken(_))) {
+        proofs.insert(key, proof);
+    }
+}
+
+/// The end of the last valid record of each timeline.
+fn ends(proofs: &BTreeMap<SegmentKey, Proof>) -> BTreeMap<TimelineId, Lsn> {
+    let mut ends: BTreeMap<TimelineId, Lsn> = BTreeMap::new();
+    for (&(timeline, _), proof) in proofs {
+        let end = ends.entry(timeline).or_default();
+        *end = proof.record_end.max(*end);
+    }
+    ends
+}
+
+/// Segments of another system than most.
+fn foreign(plan: &Plan, proofs: &mut BTreeMap<SegmentKey, Proof>) -> Vec<Finding> {
+    let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
+    for system in proofs.values().filter_map(|proof| proof.system_id) {
+        *counts.entry(system.as_u64()).or_default() += 1;
+    }
+    let most = counts.into_iter().max_by_key(|&(_, count)| count).map(|(system, _)| SystemId::new(system));
+    let mut findings = Vec::new();
+    for (key, proof) in proofs {
+        let (Some(system), Some(expected), Some(file)) =
+            (proof.system_id, most, plan.holdings.files().get(key))
+        else {
+            continue;
+        };
+        if system != expected && !matches!(proof.content, Proven::Broken(_)) {
+            let (system, expected) = (system.to_string(), expected.to_string());
+            let finding = Finding::Foreign { file: file.name.clone(), system, expected };
+            *proof = Proof::broken(plan.size.start_of(file.segment), &finding);
+            findings.push(finding);
+        }
+    }
+    findings
+}
+
+/// Where a server gets along each line of history.
+fn judge(
+    plan: &Plan,
+    proofs: &BTreeMap<SegmentKey, Proof>,
+    ends: &BTreeMap<TimelineId, Lsn>,
+    result: &mut Verification,
+) {
+    let mut holes = BTreeMap::new();
+    for (&timeline, history) in &plan.histories {
+        let line = Line { holdings: &plan.holdings, history, proofs };
+        let (stretches, found) = line.judge();
+        holes.extend(found);
+        // Of a timeline without WAL, where it begins.
+        let begin = Some(history.begin()).filter(|begin| begin.is_valid());
+        let Some(start) = plan.first_of(timeline).or(begin) else { continue };
+        let end = ends.get(&timeline).copied().unwrap_or(start);
+        let (start, end) = (start.to_string(), end.to_string());
+        result.timelines.push(TimelineSummary { timeline: timeline.as_u32(), start, end, stretches });
+    }
+    result.findings.extend(verdict::merge(holes));
 }
 
 /// Runs the jobs on their threads; results in the order of the jobs.

@@ -1,14 +1,15 @@
-//! What there is to verify, by names alone: each timeline's runs of segments, holes between them, histories.
+//! What there is to verify, by names alone: histories, the files' lengths, and what to read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use replication::waldir::{Compression, SegmentFile, WalDir, WalDirError};
+use replication::waldir::{Compression, HistoryAnswer, Holdings, SegmentFile, WalDir, WalDirError};
 use wal::{Lsn, SegmentNo, SegmentSize, TimelineHistory, TimelineId};
 
+use super::SegmentKey;
 use super::finding::Finding;
 use super::job::Job;
 use super::memory::Memory;
-use super::{SegmentKey, TimelineSummary};
+use super::verdict::Proof;
 
 /// About how many bytes a job reads: enough to make its overlap with the next one negligible.
 const JOB_BYTES: u64 = 128 << 20;
@@ -16,123 +17,135 @@ const JOB_BYTES: u64 = 128 << 20;
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) size: SegmentSize,
-    /// The file that counts for each segment: a complete one before a partial one.
-    pub(super) files: BTreeMap<SegmentKey, SegmentFile>,
-    /// Histories of the timelines that have segments, as far as they can be read.
+    pub(super) holdings: Holdings,
+    /// The ancestries of the timelines that have segments, as far as they are known.
     pub(super) histories: BTreeMap<TimelineId, TimelineHistory>,
     pub(super) findings: Vec<Finding>,
+    /// Files of which it is clear without reading that they are of no use.
+    pub(super) useless: BTreeMap<SegmentKey, Proof>,
 }
 
 impl Plan {
     pub(super) fn make(dir: &WalDir, size: SegmentSize) -> Result<Self, WalDirError> {
-        let listing = dir.list(size)?;
-        let mut plan =
-            Self { size, files: BTreeMap::new(), histories: BTreeMap::new(), findings: Vec::new() };
-        for file in listing.segments {
-            let expected = u64::from(size.bytes());
-            if !file.partial && file.compression == Compression::None && file.len != expected {
-                plan.findings.push(Finding::WrongSize { file: file.name, found: file.len, expected });
-                continue;
-            }
-            plan.files.entry((file.timeline, file.segment)).or_insert(file);
-        }
-        let mut timelines: Vec<TimelineId> = plan.files.keys().map(|&(timeline, _)| timeline).collect();
-        timelines.extend(&listing.histories);
-        timelines.sort_unstable();
-        timelines.dedup();
-        for timeline in timelines {
-            plan.read_history(dir, timeline)?;
-        }
-        plan.find_holes();
+        let holdings = Holdings::read(dir, size)?;
+        let mut plan = Self {
+            size,
+            histories: BTreeMap::new(),
+            findings: Vec::new(),
+            useless: BTreeMap::new(),
+            holdings,
+        };
+        plan.look_at_histories();
+        plan.look_at_files();
         Ok(plan)
     }
 
-    fn read_history(&mut self, dir: &WalDir, timeline: TimelineId) -> Result<(), WalDirError> {
-        match dir.history(timeline) {
-            Ok(history) => {
+    /// Every history there is or should be.
+    fn look_at_histories(&mut self) {
+        let known: BTreeSet<TimelineId> =
+            self.holdings.timelines().into_iter().chain(self.holdings.history_files()).collect();
+        let mut before = TimelineId::FIRST;
+        for timeline in known {
+            self.look_for_skipped(before, timeline);
+            before = timeline;
+            if let Some(error) = self.holdings.broken(timeline) {
+                let reason = error.to_string();
+                self.findings.push(Finding::BadHistory { timeline: timeline.as_u32(), reason });
+                continue;
+            }
+            if let Some(reason) = self.holdings.contradiction(timeline) {
+                self.findings.push(Finding::BadHistory { timeline: timeline.as_u32(), reason });
+            }
+            let file = timeline.history_file_name();
+            match self.holdings.history_answer(timeline) {
+                HistoryAnswer::Lost(_) => {
+                    self.findings.push(Finding::MissingHistory { timeline: timeline.as_u32(), file });
+                }
+                HistoryAnswer::Made(_) => {
+                    self.findings.push(Finding::RepeatedHistory { timeline: timeline.as_u32(), file });
+                }
+                HistoryAnswer::File | HistoryAnswer::Absent => {}
+            }
+            if let Some(history) = self.holdings.history(timeline) {
                 self.histories.insert(timeline, history);
             }
-            Err(WalDirError::MissingHistory { .. }) => self.findings.push(Finding::MissingHistory {
-                timeline: timeline.as_u32(),
-                file: timeline.history_file_name(),
-            }),
-            Err(WalDirError::History { source, .. }) => self
-                .findings
-                .push(Finding::BadHistory { timeline: timeline.as_u32(), reason: source.to_string() }),
-            Err(other) => return Err(other),
         }
-        Ok(())
     }
 
-    /// The numbers of a timeline's segments.
-    fn numbers(&self, timeline: TimelineId) -> impl Iterator<Item = u64> {
-        let all = (timeline, SegmentNo::new(0))..=(timeline, SegmentNo::new(u64::MAX));
-        self.files.range(all).map(|(&(_, segment), _)| segment.as_u64())
-    }
-
-    fn timelines(&self) -> Vec<TimelineId> {
-        let mut timelines: Vec<_> = self.files.keys().map(|&(timeline, _)| timeline).collect();
-        timelines.dedup();
-        timelines
-    }
-
-    fn find_holes(&mut self) {
-        let mut findings = Vec::new();
-        let mut hole = |timeline: TimelineId, first: u64, last: u64| {
-            let name = |number| SegmentNo::new(number).file_name(timeline, self.size);
-            findings.push(Finding::Hole {
-                timeline: timeline.as_u32(),
-                first: name(first),
-                last: name(last),
-            });
-        };
-        for timeline in self.timelines() {
-            let numbers: Vec<u64> = self.numbers(timeline).collect();
-            for pair in numbers.windows(2) {
-                if let [before, after] = *pair
-                    && after > before + 1
-                {
-                    hole(timeline, before + 1, after - 1);
-                }
+    /// Numbers between two timelines that are known.
+    fn look_for_skipped(&mut self, before: TimelineId, timeline: TimelineId) {
+        let (first, last) = (before.as_u32().saturating_add(1), timeline.as_u32().saturating_sub(1));
+        if first > last {
+            return;
+        }
+        let answer = self.holdings.history_answer(TimelineId::new(first));
+        self.findings.push(match answer {
+            HistoryAnswer::Made(_) => Finding::Skipped { first, last },
+            _ => {
+                Finding::MissingHistory { timeline: first, file: TimelineId::new(first).history_file_name() }
             }
-            // Between what is left of the ancestors and where this timeline begins.
-            let (Some(&first), Some(history)) = (numbers.first(), self.histories.get(&timeline)) else {
-                continue;
-            };
-            if let Some((ancestor, last)) = self.last_before(history, first)
-                && first > last + 1
-            {
-                hole(ancestor, last + 1, first - 1);
+        });
+    }
+
+    fn look_at_files(&mut self) {
+        let expected = u64::from(self.size.bytes());
+        for (&key, file) in self.holdings.files() {
+            if !file.partial && file.compression == Compression::None && file.len != expected {
+                let finding = Finding::WrongSize { file: file.name.clone(), found: file.len, expected };
+                let proof = Proof::broken(self.size.start_of(file.segment), &finding);
+                self.useless.insert(key, proof);
+                self.findings.push(finding);
+            }
+            let begin = self.histories.get(&file.timeline).map(TimelineHistory::begin);
+            if begin.is_some_and(|begin| file.segment < self.size.segment_of(begin)) {
+                self.findings
+                    .push(Finding::Stray { file: file.name.clone(), timeline: file.timeline.as_u32() });
             }
         }
-        findings.extend(self.files.values().filter(|file| file.partial).filter_map(|file| {
-            let next = (file.timeline, file.segment.next());
-            self.files.contains_key(&next).then(|| Finding::UnfinishedInside { file: file.name.clone() })
-        }));
-        self.findings.extend(findings);
     }
 
-    /// The last segment before `first` that an ancestor has and that belongs to this history.
-    fn last_before(&self, history: &TimelineHistory, first: u64) -> Option<(TimelineId, u64)> {
-        history.entries().iter().rev().find_map(|entry| {
-            let left_in = self.size.segment_ending_at(entry.switch_point).as_u64();
-            let last =
-                self.numbers(entry.timeline).filter(|&number| number < first && number <= left_in).last();
-            last.map(|last| (entry.timeline, last))
+    /// The files that can be read, of timelines that are known.
+    fn readable(&self) -> impl Iterator<Item = (SegmentKey, &SegmentFile, &TimelineHistory)> {
+        self.holdings.files().iter().filter_map(|(&key, file)| {
+            let history = self.histories.get(&key.0).filter(|_| !self.useless.contains_key(&key))?;
+            Some((key, file, history))
         })
     }
 
     pub(super) fn segment_count(&self) -> usize {
-        self.files.len()
+        self.holdings.files().len() - self.useless.len()
+    }
+
+    /// What is remembered of the files that are as they were. Where a timeline begins its first file follows one of an
+    /// ancestor's, and counts as it was only if that does, too.
+    pub(super) fn remembered(&self, dir: &WalDir, memory: &Memory) -> BTreeMap<SegmentKey, Proof> {
+        let is_kept = |file: &SegmentFile, history: &TimelineHistory| memory.proves(dir, file, history);
+        let mut kept = BTreeMap::new();
+        for (key, file, history) in self.readable() {
+            let Some(state) = is_kept(file, history) else { continue };
+            let follows = self.ancestor_before(history, key.1).is_none_or(|before| {
+                let ancestry = self.histories.get(&before.timeline);
+                ancestry.is_some_and(|ancestry| is_kept(before, ancestry).is_some())
+            });
+            if follows {
+                kept.insert(key, Proof::whole(&state));
+            }
+        }
+        kept
     }
 
     /// Everything that is not remembered as proved, cut into jobs.
-    pub(super) fn jobs(&self, dir: &WalDir, memory: &Memory) -> Vec<Job> {
+    pub(super) fn jobs(
+        &self,
+        dir: &WalDir,
+        memory: &Memory,
+        remembered: &BTreeMap<SegmentKey, Proof>,
+    ) -> Vec<Job> {
         let per_job = (JOB_BYTES / u64::from(self.size.bytes())).max(1) as usize;
         let mut jobs: Vec<Job> = Vec::new();
-        for (&(timeline, segment), file) in &self.files {
-            let Some(history) = self.histories.get(&timeline) else { continue };
-            if memory.proves(dir, file, history).is_some() {
+        for (key, file, history) in self.readable() {
+            let (timeline, segment) = key;
+            if remembered.contains_key(&key) {
                 continue;
             }
             let key_before = segment.as_u64().checked_sub(1).map(|number| (timeline, SegmentNo::new(number)));
@@ -143,10 +156,11 @@ impl Plan {
                 job.files.push(file.clone());
                 continue;
             }
-            let before = key_before.and_then(|key| self.files.get(&key));
+            let before = key_before.filter(|key| remembered.contains_key(key));
+            let before = before.and_then(|key| self.holdings.files().get(&key));
             let state = before.and_then(|before| memory.proves(dir, before, history));
             // Where the timeline begins, its predecessor is an ancestor's segment.
-            let lead_in = before.is_none() && self.ancestor_has(history, segment);
+            let lead_in = self.ancestor_before(history, segment).is_some();
             jobs.push(Job {
                 timeline,
                 history: history.clone(),
@@ -158,30 +172,28 @@ impl Plan {
             });
         }
         for job in &mut jobs {
-            job.next = self.files.get(&(job.timeline, job.last().next())).cloned();
+            let next = (job.timeline, job.last().next());
+            job.next =
+                self.holdings.files().get(&next).filter(|_| !self.useless.contains_key(&next)).cloned();
         }
         jobs
     }
 
-    fn ancestor_has(&self, history: &TimelineHistory, segment: SegmentNo) -> bool {
-        let Some(before) = segment.as_u64().checked_sub(1).map(SegmentNo::new) else { return false };
-        let ancestor = history.timeline_at(self.size.start_of(before));
-        self.files.get(&(ancestor, before)).is_some_and(|file| !file.partial)
+    /// The file before a segment, if it is an ancestor's because the timeline has none itself.
+    fn ancestor_before(&self, history: &TimelineHistory, segment: SegmentNo) -> Option<&SegmentFile> {
+        let before = segment.as_u64().checked_sub(1).map(SegmentNo::new)?;
+        if self.holdings.files().contains_key(&(history.timeline(), before)) {
+            return None;
+        }
+        let ancestor = self.holdings.owner(history, before);
+        let file = self.holdings.files().get(&(ancestor, before))?;
+        (!file.partial && !self.useless.contains_key(&(ancestor, before))).then_some(file)
     }
 
-    pub(super) fn summaries(&self, ends: &BTreeMap<TimelineId, Lsn>) -> Vec<TimelineSummary> {
-        self.timelines()
-            .into_iter()
-            .filter_map(|timeline| {
-                let first = self.numbers(timeline).next()?;
-                let last = self.numbers(timeline).last()?;
-                let end = match ends.get(&timeline) {
-                    Some(&end) if end > self.size.start_of(SegmentNo::new(last)) => end,
-                    _ => self.size.end_of(SegmentNo::new(last)),
-                };
-                let start = self.size.start_of(SegmentNo::new(first)).to_string();
-                Some(TimelineSummary { timeline: timeline.as_u32(), start, end: end.to_string() })
-            })
-            .collect()
+    /// Where each timeline's WAL begins here.
+    pub(super) fn first_of(&self, timeline: TimelineId) -> Option<Lsn> {
+        let all = (timeline, SegmentNo::new(0))..=(timeline, SegmentNo::new(u64::MAX));
+        let first = self.holdings.files().range(all).next().map(|(&(_, segment), _)| segment);
+        first.map(|segment| self.size.start_of(segment))
     }
 }

@@ -4,10 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
-use wal::record::{Record, ResourceManager, Xid};
 
 use super::*;
-use crate::generated::{grow, log, size, start, wal};
+use crate::generated::{grow, log, promote, size, start, wal};
 
 struct Archive {
     root: TempDir,
@@ -189,7 +188,8 @@ fn the_seam_to_an_unfinished_segment_is_proved_as_far_as_that_has_come() {
         let mut changed = content.clone();
         change(&mut changed);
         fs::write(&partial, &changed).unwrap();
-        assert!(archive.verify_with(true).proved, "{what}");
+        let found = archive.verify_with(true);
+        assert!(found.proved, "{what}: {:?}", found.findings);
     }
     for (what, at) in
         [("the record that goes on", 60), ("the link of the next", 40 + continued.next_multiple_of(8) + 8)]
@@ -226,13 +226,8 @@ fn promoted(after_switch: usize) -> (Archive, Lsn) {
     let mut two = one.clone();
     stream.extend(grow(&mut one, after_switch, |_| vec![1; 100]));
     archive.put(1, &stream);
-    two.set_timeline(TimelineId::new(2));
-    let mut end_of_recovery = vec![0; 16];
-    end_of_recovery[8] = 2;
-    end_of_recovery[12] = 1;
-    two.append(&Record::new(ResourceManager::XLOG, 0x90, Xid::INVALID, &end_of_recovery)).unwrap();
     let mut child = head;
-    child.extend(two.drain());
+    child.extend(promote(&mut two, 1, 2));
     child.extend(grow(&mut two, 1_000_000, |_| vec![2; 500]));
     archive.put(2, &child);
     for offset in 0..2 {
@@ -281,6 +276,129 @@ fn a_hole_between_parent_and_child_is_found() {
     fs::remove_file(archive.path(&name(1, 1))).unwrap();
     fs::remove_file(archive.path(&(name(1, 2) + ".partial"))).unwrap();
     assert_eq!(archive.failures(), [format!("hole: segment \"{}\" of timeline 1 is missing", name(1, 1))]);
+}
+
+/// The stretches of a timeline's line, and whether a server is stopped at the end of each.
+fn stretches(found: &Verification, timeline: u32) -> Vec<(String, String, bool)> {
+    let summary = found.timelines.iter().find(|summary| summary.timeline == timeline).unwrap();
+    let stretch =
+        |stretch: &Stretch| (stretch.from.clone(), stretch.to.clone(), stretch.stopped_by.is_some());
+    summary.stretches.iter().map(stretch).collect()
+}
+
+fn start_of(offset: u64) -> String {
+    start().saturating_add(offset << 20).to_string()
+}
+
+#[test]
+fn a_sound_line_is_one_stretch_and_a_hole_at_a_switch_makes_it_two() {
+    let (archive, switch) = promoted(0);
+    let found = archive.verify();
+    let end = found.timelines[1].end.clone();
+    assert_eq!(stretches(&found, 1), [(start_of(0), switch.to_string(), false)]);
+    assert_eq!(stretches(&found, 2), [(start_of(0), end.clone(), false)]);
+    fs::remove_file(archive.path(&name(2, 2))).unwrap();
+    let found = archive.verify();
+    assert!(!found.proved);
+    let failures: Vec<_> = found.findings.iter().filter(|finding| finding.is_failure()).collect();
+    assert!(failures.len() == 1 && failures[0].to_string().contains(&name(2, 2)), "{failures:?}");
+    let both = stretches(&found, 2);
+    assert!(both[0].2 && !both[1].2 && both[1].1 == end, "{both:?}");
+    assert_eq!((&both[0].0, &both[1].0), (&start_of(0), &start_of(3)));
+}
+
+#[test]
+fn damage_stops_whoever_comes_to_it_and_nobody_else() {
+    let archive = Archive::new();
+    archive.change(&name(1, 2), 500_000, |byte| byte ^ 1);
+    let found = archive.verify();
+    let both = stretches(&found, 1);
+    assert!(both.len() == 2 && both[0].2 && !both[1].2, "{both:?}");
+    assert_eq!((&both[0].0, &both[1].0), (&start_of(0), &start_of(3)));
+    // A wrong length is as bad, also if a partial file of that name is beside it.
+    fs::write(archive.path(&(name(1, 2) + ".partial")), &wal(2_500_000)[2 << 20..]).unwrap();
+    fs::write(archive.path(&name(1, 2)), b"short").unwrap();
+    let found = archive.verify();
+    assert_eq!(stretches(&found, 1)[1].0, start_of(3));
+    assert!(found.findings.iter().any(|finding| matches!(finding, Finding::WrongSize { .. })));
+}
+
+#[test]
+fn a_flipped_bit_in_the_last_record_is_damage() {
+    let archive = Archive::new();
+    let file = name(1, 5) + ".partial";
+    let content = fs::read(archive.path(&file)).unwrap();
+    let written = content.iter().rposition(|&byte| byte != 0).unwrap() + 1;
+    // The length, which then hides that the record is whole; the link; the data.
+    for at in [written - 3029, written - 3028, written - 3029 + 9, written - 10] {
+        archive.change(&file, at, |byte| byte ^ 0x20);
+        let failures = archive.failures();
+        assert!(failures.len() == 1 && failures[0].contains(&file), "byte {at} of {written}: {failures:?}");
+        archive.change(&file, at, |byte| byte ^ 0x20);
+    }
+}
+
+#[test]
+fn segments_of_another_system_or_size_are_named_wherever_they_lie() {
+    let archive = Archive::new();
+    let foreign = |offset: u64| {
+        let mut content = fs::read(archive.path(&name(1, offset))).unwrap();
+        content[24] ^= 0x55;
+        fs::write(archive.path(&name(1, offset)), content).unwrap();
+    };
+    for offset in [0, 1] {
+        foreign(offset);
+    }
+    let failures = archive.failures();
+    for offset in [0, 1] {
+        assert!(failures.iter().any(|failure| failure.contains(&name(1, offset))), "{failures:?}");
+    }
+    // A newest segment of another size does not make every other one a stranger.
+    let mut other = vec![0; 16 << 20];
+    other[..40].copy_from_slice(&fs::read(archive.path(&name(1, 2))).unwrap()[..40]);
+    other[34] = 0;
+    other[35] = 1;
+    let newest = name(1, 9);
+    fs::write(archive.path(&newest), other).unwrap();
+    let failures = archive.failures();
+    assert!(failures.iter().any(|failure| failure.starts_with("wrong size") && failure.contains(&newest)));
+    assert!(failures.iter().all(|failure| !failure.contains(&name(1, 3))), "{failures:?}");
+}
+
+#[test]
+fn skipped_numbers_are_told_and_what_has_wal_but_no_history_is_a_failure() {
+    let (archive, switch) = promoted(0);
+    let history = archive.path("00000002.history");
+    fs::rename(&history, archive.path("00000007.history")).unwrap();
+    for file in fs::read_dir(archive.root.path()).unwrap() {
+        let name = file.unwrap().file_name().into_string().unwrap();
+        if let Some(rest) = name.strip_prefix("00000002") {
+            fs::rename(archive.path(&name), archive.path(&format!("00000007{rest}"))).unwrap();
+        }
+    }
+    fs::write(archive.path("00000009.history"), format!("1\t{switch}\tx\n\n7\t{}\tx\n", start_of(4)))
+        .unwrap();
+    let found = archive.verify();
+    let skipped: Vec<_> = found.findings.iter().filter(|f| matches!(f, Finding::Skipped { .. })).collect();
+    assert_eq!(skipped, [&Finding::Skipped { first: 2, last: 6 }, &Finding::Skipped { first: 8, last: 8 }]);
+    fs::remove_file(archive.path("00000009.history")).unwrap();
+    fs::remove_file(archive.path("00000007.history")).unwrap();
+    let failures = archive.failures();
+    assert!(failures.iter().any(|failure| failure.contains("00000007.history")), "{failures:?}");
+}
+
+#[test]
+fn a_child_that_follows_another_file_than_before_is_read_again() {
+    let (archive, _) = promoted(0);
+    archive.settle();
+    assert!(archive.verify().proved);
+    assert!(archive.verify().remembered > 1);
+    // An older copy of the parent's last whole segment: good in itself, but not what the child goes on from.
+    let other = grow(&mut log(), 2_500_000, |at| vec![at as u8; 2968]);
+    fs::write(archive.path(&name(1, 1)), &other[1 << 20..2 << 20]).unwrap();
+    let _ = fs::remove_file(archive.path(&(name(1, 2) + ".partial")));
+    let found = archive.verify();
+    assert!(!found.proved, "{found:?}");
 }
 
 #[test]
