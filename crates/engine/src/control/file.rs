@@ -4,7 +4,7 @@
 //! |---|---|---|---|---|
 //! | 0 | u64 system identifier | | 172 | i32 wal_level |
 //! | 8 | u32 layout version, 1300 | | 176 | u8 wal_log_hints |
-//! | 12 | u32 catalogue version | | 180 | i32 max_connections |
+//! | 12 | u32 catalogue version, walwriter's own | | 180 | i32 max_connections |
 //! | 16 | u32 state | | 184 | i32 max_worker_processes |
 //! | 24 | i64 time of the last update | | 188 | i32 max_wal_senders |
 //! | 32 | u64 latest checkpoint record | | 192 | i32 max_prepared_xacts |
@@ -16,6 +16,7 @@
 //! | 160 | u64 backup end | | 288 | u32 CRC-32C of all before |
 //! | 168 | u8 backup end required | | | |
 
+use replication::waldir::{CATALOG_VERSION, EARLIER_CATALOG_VERSION};
 use wal::payload::CheckPoint;
 use wal::{Lsn, SegmentSize, SystemId, TimelineId, WalVersion};
 
@@ -24,8 +25,6 @@ use super::{ClusterState, ControlFileError};
 /// The file's length in bytes; what is not used is zero.
 pub(super) const FILE_LEN: usize = 8192;
 const VERSION: u32 = 1300;
-/// The catalogue version of PostgreSQL 15.
-const CATALOG_VERSION: u32 = 202_209_061;
 const CHECKPOINT_AT: usize = 40;
 const CHECKPOINT_LEN: usize = 88;
 const CRC_AT: usize = 288;
@@ -83,7 +82,7 @@ impl Default for Settings {
     }
 }
 
-/// The control file of a data directory in PostgreSQL 15's format.
+/// The control file of a data directory in PostgreSQL 15's layout.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ControlFile {
     /// The cluster.
@@ -117,14 +116,17 @@ pub struct ControlFile {
 }
 
 impl ControlFile {
-    /// Reads the file's content: PostgreSQL 15's layout and catalogue alone.
+    /// Reads the file's content: PostgreSQL 15's layout, walwriter's catalogue alone. Earlier versions called that what
+    /// PostgreSQL 15 calls its own: which of them it is, is for [`replication::waldir::owner_of`] to tell.
     pub fn decode(bytes: &[u8]) -> Result<Self, ControlFileError> {
         // Checks version and checksum.
         let facts = replication::waldir::ControlFile::parse(bytes)?;
-        for (field, value, expected) in
-            [("version", facts.version, VERSION), ("catalog version", facts.catalog_version, CATALOG_VERSION)]
-        {
-            if value != expected {
+        let known = [CATALOG_VERSION, EARLIER_CATALOG_VERSION].contains(&facts.catalog_version);
+        for (field, value, is_known) in [
+            ("version", facts.version, facts.version == VERSION),
+            ("catalog version", facts.catalog_version, known),
+        ] {
+            if !is_known {
                 return Err(ControlFileError::Field { field, value });
             }
         }
@@ -290,10 +292,12 @@ pub(crate) mod tests {
         damaged[60] ^= 1;
         assert!(matches!(ControlFile::decode(&damaged), Err(ControlFileError::Checksum { .. })));
         let mut newer = good;
-        newer[12..16].copy_from_slice(&202_307_071_u32.to_le_bytes());
-        let crc = crc32c::crc32c(&newer[..CRC_AT]);
-        newer[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
-        let refused = ControlFileError::Field { field: "catalog version", value: 202_307_071 };
-        assert_eq!(ControlFile::decode(&newer), Err(refused));
+        for foreign in [202_307_071, CATALOG_VERSION + 1] {
+            newer[12..16].copy_from_slice(&foreign.to_le_bytes());
+            let crc = crc32c::crc32c(&newer[..CRC_AT]);
+            newer[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
+            let refused = ControlFileError::Field { field: "catalog version", value: foreign };
+            assert_eq!(ControlFile::decode(&newer), Err(refused));
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use disk::{Disk, OpenMode, durable_rename};
-use replication::waldir::{WalDir, WalDirError};
+use replication::waldir::{Owner, OwnerError, WalDir, WalDirError, require_walwriters};
 use wal::payload::CheckPoint;
 use wal::{Lsn, TimelineHistory, TimelineId};
 
@@ -15,7 +15,7 @@ use crate::fatal::fatal;
 use crate::log::LogOptions;
 use crate::relation::RelationFiles;
 use crate::replay::LogSource;
-use crate::{EngineError, EngineOptions};
+use crate::{EngineError, EngineOptions, layout};
 
 /// A data directory, and where replay of its log begins.
 pub(crate) struct Directory {
@@ -30,9 +30,16 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    /// Reads what there is.
+    /// Reads what there is, if it is ours: nothing is touched before that is known.
     pub(crate) fn open(disk: Arc<dyn Disk>, path: &Path) -> Result<Self, EngineError> {
+        let owner = require_walwriters(&*disk, path).map_err(|error| match error {
+            OwnerError::Io { path, source } => EngineError::file("read", path, source),
+            foreign => EngineError::Directory(foreign.to_string()),
+        })?;
         let control = Arc::new(ControlStore::open(&disk, path)?);
+        if owner == Owner::EarlierWalwriter {
+            layout::adopt(&*disk, path, &control)?;
+        }
         let label = BackupLabel::read(&*disk, path)?;
         let ControlFile { checkpoint: record, checkpoint_copy, .. } = control.get();
         // The control file of a backup may have been copied at any time; its numbers are as new as the backup's beginning.

@@ -39,7 +39,7 @@ use crate::log::{Log, record};
 use crate::run::{Run, RunBuffers, RunOptions};
 use crate::snapshot::Snapshots;
 use crate::transaction::{Commit, Isolation, Transaction};
-use crate::{EngineError, EngineOptions, TreeId};
+use crate::{EngineOptions, TreeId};
 
 use admission::Admission;
 pub use admission::PendingCommit;
@@ -203,8 +203,9 @@ impl Engine {
         tree
     }
 
-    /// The first run of a new directory.
-    pub(crate) fn create_first_trees(&self) -> Result<(), EngineError> {
+    /// The first run of a log without a directory.
+    #[cfg(test)]
+    pub(crate) fn create_first_trees(&self) -> Result<(), crate::EngineError> {
         let mut writer = self.writer();
         let Writer { buffers, numbers } = &mut *writer;
         let mut run = Run::new(&self.pool, buffers);

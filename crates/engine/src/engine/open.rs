@@ -11,23 +11,18 @@ use super::Engine;
 use super::assembly::Parts;
 use super::directory::Directory;
 use super::recovery_wal::RecoveryWal;
-use super::registry::REGISTRY;
 use crate::buffer::WalBeforeData;
 use crate::checkpoint::Cause;
 use crate::control::ClusterState;
 use crate::layout::{self, InitOptions};
 use crate::log::{Log, LogStart};
 use crate::replay::recover;
-use crate::{EngineError, EngineOptions, PageId};
+use crate::{EngineError, EngineOptions};
 
 impl Engine {
     /// Creates a data directory at `dir`, which must be missing or empty, with an empty catalog, shut down.
     pub fn init(disk: &Arc<dyn Disk>, dir: &Path, options: &InitOptions) -> Result<SystemId, EngineError> {
-        let system_id = layout::create(disk, dir, options)?;
-        let quiet =
-            EngineOptions { shared_buffers: 1 << 20, publish_status: false, ..EngineOptions::default() };
-        Self::open(Arc::clone(disk), dir, quiet)?.shutdown()?;
-        Ok(system_id)
+        layout::create(disk, dir, options)
     }
 
     /// Opens the data directory `dir` for reading and writing. After a crash, first replays the log from the last
@@ -95,12 +90,10 @@ impl Engine {
         Ok(engine)
     }
 
-    /// What is left to do once the pages are as of the log's end.
+    /// What is left to do once the pages are as of the log's end. The trees that say which others exist must be sound before
+    /// anything is removed because they do not name it; they are never made here: a directory without them has lost them.
     fn settle(&self, clean: bool) -> Result<(), EngineError> {
-        if matches!(self.pool.latest(PageId::new(REGISTRY, 0)), Err(EngineError::NoTree(_))) {
-            self.create_first_trees()?;
-            self.log.flush(self.log.inserted())?;
-        }
+        self.check_first_trees()?;
         self.remove_orphans()?;
         if !clean {
             self.checkpoint(Cause::EndOfRecovery)?;

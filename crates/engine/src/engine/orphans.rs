@@ -7,7 +7,7 @@ use std::ops::Bound;
 use tracing::info;
 
 use super::Engine;
-use super::registry::REGISTRY;
+use super::registry::{FIRST_TREES, REGISTRY};
 use crate::btree::{BTree, Cursor};
 use crate::buffer::latest_view;
 use crate::{EngineError, TreeId};
@@ -20,7 +20,7 @@ impl Engine {
         let mut removed = 0;
         for tree in self.pool.files().trees()? {
             // Dropped ones may still be read by older snapshots of a standby.
-            let known = tree == REGISTRY || tree == TreeId::CATALOG || waiting.contains(&tree);
+            let known = FIRST_TREES.contains(&tree) || waiting.contains(&tree);
             if tree.as_u32() < TreeId::FIRST_CREATED || known || registered.contains(&tree) {
                 continue;
             }

@@ -2,7 +2,9 @@
 //!
 //! Files of trees that are not in it belong to transactions that never committed, and are removed at start.
 
+use super::Engine;
 use crate::btree::BTree;
+use crate::buffer::latest_view;
 use crate::page_access::PageWriter;
 use crate::{EngineError, TreeId};
 
@@ -20,10 +22,33 @@ pub(crate) fn remove(run: &mut impl PageWriter, tree: TreeId) -> Result<(), Engi
     BTree::new(REGISTRY).delete(run, &key(tree)).map(drop)
 }
 
-/// Creates the registry and the embedder's catalog, which exist from the start.
+/// The registry and the embedder's catalog, which exist from the start.
+pub(crate) const FIRST_TREES: [TreeId; 2] = [REGISTRY, TreeId::CATALOG];
+
+/// Creates them.
 pub(crate) fn create(run: &mut impl PageWriter) -> Result<(), EngineError> {
-    BTree::new(REGISTRY).create(run)?;
-    BTree::new(TreeId::CATALOG).create(run)
+    FIRST_TREES.into_iter().try_for_each(|tree| BTree::new(tree).create(run))
+}
+
+impl Engine {
+    /// Reads every page of the trees that everything else is found through, and checks them.
+    ///
+    /// # Errors
+    /// One of them is damaged or gone. The directory must not be used then: what they do not name looks like what no
+    /// transaction has committed, and would be removed.
+    pub(crate) fn check_first_trees(&self) -> Result<(), EngineError> {
+        let view = latest_view(&self.pool);
+        for tree in FIRST_TREES {
+            BTree::new(tree).check(&view).map_err(|error| match error {
+                EngineError::File { .. } => error,
+                other => EngineError::Directory(format!(
+                    "the catalog is damaged, and nothing is served from it: {other}; restore the directory from a base \
+                     backup, or make it anew from its leader or a standby"
+                )),
+            })?;
+        }
+        Ok(())
+    }
 }
 
 /// Keys in the order of the numbers.

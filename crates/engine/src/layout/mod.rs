@@ -1,24 +1,28 @@
 //! Creating a data directory.
 //!
 //! It looks like one of PostgreSQL 15: `PG_VERSION`, `global/pg_control`, `pg_wal` with the first segment, and the
-//! directories in which tools and a base backup expect to find, or not to find, something. The control file is written
-//! last: a directory without one is not a data directory, however far its making got.
+//! directories in which tools and a base backup expect to find, or not to find, something. What PostgreSQL's catalogs would be
+//! is two trees, the catalogue and the registry of trees. The control file is written last: a directory without one is not a
+//! data directory, however far its making got.
+//!
+//! Directories of before their control files said whose they are get a control file that does ([`adopt`]).
 
 mod first_segment;
+mod first_trees;
 #[cfg(test)]
 mod tests;
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use disk::{Disk, OpenMode};
+use replication::waldir::{Owner, owner_of};
 use wal::payload::CheckPoint;
 use wal::record::Xid;
 use wal::{Lsn, SegmentSize, SystemId, TimelineId};
 
-use crate::control::{ClusterState, ControlFile, Settings};
+use crate::control::{ClusterState, ControlFile, ControlStore, Settings};
 use crate::{EngineError, TreeId};
 
 /// The PostgreSQL version whose directory it is.
@@ -89,6 +93,7 @@ pub fn create(disk: &Arc<dyn Disk>, dir: &Path, options: &InitOptions) -> Result
     }
     let system_id = new_system_id();
     let checkpoint = first_checkpoint(options.segment_size);
+    first_trees::write(disk, dir, checkpoint.redo)?;
     first_segment::write(disk, &dir.join("pg_wal"), options.segment_size, system_id, checkpoint)?;
     for name in DIRECTORIES {
         sync_dir(disk, &dir.join(name))?;
@@ -103,15 +108,34 @@ pub fn create(disk: &Arc<dyn Disk>, dir: &Path, options: &InitOptions) -> Result
     Ok(system_id)
 }
 
+/// Makes the control file of a directory that an earlier version has made say whose it is. Once: from then on it does, and
+/// earlier versions refuse the directory. Durable when this returns, and whenever the power fails the directory is one that is
+/// known as ours, before or after.
+pub(crate) fn adopt(disk: &dyn Disk, dir: &Path, control: &ControlStore) -> Result<(), EngineError> {
+    let ControlFile { state, checkpoint, segment_size, .. } = control.get();
+    let never_served =
+        state == ClusterState::ShutDown && checkpoint == first_segment::first_record(segment_size);
+    if never_served {
+        // Earlier versions made them with the first run of the log; if that is there, replay makes them again.
+        first_trees::write(disk, dir, checkpoint)?;
+        sync_dir(disk, &first_trees::directory(dir))?;
+    }
+    control.update(|_| {});
+    tracing::info!("the directory is marked as walwriter's; earlier versions cannot open it any more");
+    Ok(())
+}
+
 fn refuse_occupied(disk: &dyn Disk, dir: &Path) -> Result<(), EngineError> {
-    match disk.read_dir(dir) {
-        Ok(entries) if entries.iter().all(|entry| entry.name == "lost+found") => Ok(()),
-        Ok(_) => {
+    match owner_of(disk, dir).map_err(|source| EngineError::file("read", dir, source))? {
+        Owner::Missing | Owner::Empty => Ok(()),
+        Owner::Other => {
             let dir = dir.display();
             Err(EngineError::Directory(format!("directory \"{dir}\" exists but is not empty")))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(EngineError::file("read", dir, error)),
+        owner => {
+            let dir = dir.display();
+            Err(EngineError::Directory(format!("directory \"{dir}\" exists but is not empty: it {owner}")))
+        }
     }
 }
 

@@ -88,7 +88,7 @@ fn the_log_goes_on_in_it() {
 fn a_directory_with_something_in_it_is_refused() {
     let (_, disk, _) = made();
     let refusal = create(&disk, Path::new(DIR), &small()).unwrap_err().to_string();
-    assert_eq!(refusal, "directory \"/data\" exists but is not empty");
+    assert_eq!(refusal, "directory \"/data\" exists but is not empty: it is a data directory of walwriter");
 }
 
 #[test]

@@ -256,6 +256,7 @@ impl Standby {
         if let Some(error) = driver.replayer.missing_page() {
             return Err(error);
         }
+        self.engine.check_first_trees()?;
         info!("consistent recovery state reached at {end}");
         self.become_consistent(driver, end)
     }

@@ -9,7 +9,8 @@ pub struct ControlFile {
     pub system_id: SystemId,
     /// The file's layout: 1300 for PostgreSQL 13 to 16, 1700 and 1800 for those versions.
     pub version: u32,
-    /// The catalogue's version, which tells PostgreSQL versions with one layout apart.
+    /// The catalogue's version, which tells PostgreSQL versions with one layout apart, and walwriter from them (see
+    /// [`super::owner_of`]).
     pub catalog_version: u32,
     /// What the server was doing when it wrote the file.
     pub state: ClusterState,
@@ -54,6 +55,9 @@ pub enum ControlFileError {
     /// Not long enough.
     #[error("control file is cut short after {0} bytes")]
     Short(usize),
+    /// Longer than any control file.
+    #[error("control file is longer than one can be")]
+    Long,
     /// Another version, or another byte order.
     #[error("control file has version {0}, expected 1300, 1700 or 1800 (PostgreSQL 13 to 18)")]
     Version(u32),

@@ -19,6 +19,7 @@ mod followers;
 mod holdings;
 mod listing;
 mod mapping;
+mod owner;
 mod reader;
 mod resume;
 mod segment;
@@ -38,6 +39,9 @@ pub use followers::{
 };
 pub use holdings::{Content, Evidence, HistoryAnswer, Holdings, Stand};
 pub use listing::{Listing, SegmentFile};
+pub use owner::{
+    CATALOG_VERSION, EARLIER_CATALOG_VERSION, FORMAT, Owner, OwnerError, owner_of, require_walwriters,
+};
 pub use reader::{PlainRun, SegmentReader};
 pub use resume::{SkippedSegment, StreamingStart, find_streaming_start};
 pub use slots::{SLOTS_DIR, Slot, SlotError, SlotInfo, SlotName, Slots};

@@ -7,9 +7,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use replication::waldir::{ClusterState, ControlFile};
+use disk::OsDisk;
+use replication::waldir::{ClusterState, ControlFile, require_walwriters};
 use rustix::process::{Pid, Signal, kill_process};
-use walwriter::process::{PROMOTE_FILE, PidFile, is_alive};
+use walwriter::process::{PROMOTE_FILE, is_alive, running_server};
 
 use super::options::Promote;
 
@@ -19,9 +20,11 @@ const INTERVAL: Duration = Duration::from_millis(2);
 pub(crate) fn run(options: &Promote) -> anyhow::Result<ExitCode> {
     let directory = &options.data.directory;
     let shown = directory.display();
+    // A server of PostgreSQL's understands the file and the signal too.
+    require_walwriters(&OsDisk::new(), directory)?;
     let server =
-        PidFile::read(directory).with_context(|| format!("could not read \"{shown}/postmaster.pid\""))?;
-    let Some(server) = server.filter(|server| is_alive(server.pid)) else {
+        running_server(directory).with_context(|| format!("could not tell who serves \"{shown}\""))?;
+    let Some(server) = server else {
         bail!("no server is running in \"{shown}\"");
     };
     if !state(directory)?.is_in_recovery() {

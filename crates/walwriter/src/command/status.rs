@@ -3,10 +3,13 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use replication::waldir::{ClusterState, Follower, FollowersReader, Published, StatusReader, WalDir};
+use disk::OsDisk;
+use replication::waldir::{
+    ClusterState, Follower, FollowersReader, Published, StatusReader, WalDir, require_walwriters,
+};
 use serde::Serialize;
 use wal::Lsn;
-use walwriter::process::{PidFile, is_alive};
+use walwriter::process::running_server;
 
 use super::options::Status;
 use super::promote::control_file;
@@ -70,9 +73,9 @@ pub(crate) fn run(options: &Status) -> anyhow::Result<ExitCode> {
 
 fn gather(options: &Status) -> anyhow::Result<Report> {
     let directory = &options.data.directory;
+    require_walwriters(&OsDisk::new(), directory)?;
     let control = control_file(directory)?;
-    let server = PidFile::read(directory).context("could not read postmaster.pid")?;
-    let server = server.filter(|server| is_alive(server.pid));
+    let server = running_server(directory).context("could not tell who serves the directory")?;
     let wal = WalDir::on_os(directory.join("pg_wal"));
     let reader = StatusReader::open(&wal).context("could not read the status of the WAL")?;
     let published = reader.map_or(Published::Absent, |reader| reader.read());

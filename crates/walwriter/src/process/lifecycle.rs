@@ -13,14 +13,15 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use disk::{DirLock, Disk, OsDisk};
+use disk::{Disk, OsDisk};
 use replication::server::PasswordFile;
 use runtime::sync::RwLock;
 use tracing::{error, info, warn};
 
+use super::claim::Claim;
 use super::pid_file::SharedPidFile;
 use super::signals::{Asked, Signals};
-use super::{PROMOTE_FILE, PidFile, check_data_directory};
+use super::{PROMOTE_FILE, check_data_directory};
 use crate::config::Config;
 use crate::server::{ListenOptions, Listeners, Registry, ReplicationHandoff, Server, ServerOptions};
 use crate::session::Database;
@@ -103,9 +104,7 @@ pub fn serve<N: Node>(
     let config = Config::load(directory, &options.overrides)?;
     program::set_log_level(log_level(&config));
     let disk: Arc<dyn Disk> = Arc::new(OsDisk::new());
-    let lock = DirLock::acquire(&*disk, directory)?;
-    let pid_file = PidFile::create(directory)
-        .with_context(|| format!("could not write \"{}/postmaster.pid\"", directory.display()))?;
+    let (claim, pid_file) = Claim::take(&*disk, directory)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let _entered = runtime.enter();
     let mut signals = Signals::catch().context("could not catch signals")?;
@@ -161,7 +160,7 @@ pub fn serve<N: Node>(
     node.shutdown().context("could not shut down")?;
     info!("the server is shut down");
     pid_file.take_away();
-    drop(lock);
+    drop(claim);
     Ok(Stopped::Cleanly)
 }
 

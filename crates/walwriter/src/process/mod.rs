@@ -1,5 +1,6 @@
 //! A server as a process: its data directory, its lock file, signals, and the order in which all starts and stops.
 
+mod claim;
 mod descriptors;
 mod directory;
 mod lifecycle;
@@ -8,9 +9,10 @@ mod signals;
 #[cfg(test)]
 mod tests;
 
+pub use claim::{ClaimError, is_alive, running_server};
 pub use directory::check_data_directory;
 pub use lifecycle::{LiveConfig, Node, Opening, ServeOptions, Stopped, serve};
-pub use pid_file::{PidFile, PidFileContent, is_alive};
+pub use pid_file::{PidFile, PidFileContent};
 
 /// The file whose presence, with SIGUSR1, asks a standby to become a leader.
 pub const PROMOTE_FILE: &str = "promote";

@@ -1,15 +1,21 @@
-//! `postmaster.pid`: who serves a data directory, and where, for PostgreSQL's tools and scripts (`miscinit.c`,
-//! `pidfile.h`). Only tells; what excludes is the directory's lock.
+//! `postmaster.pid`: who serves a data directory, and where, for PostgreSQL's tools and scripts (`pidfile.h`). It tells, and
+//! it keeps servers out that know nothing of our locks: [`super::claim`] decides about one that is there already.
+//!
+//! Only the file of this very process is ever replaced or removed, and nobody else may read it.
 
-use std::fs;
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use runtime::sync::Mutex;
 
 /// The file's name.
-const NAME: &str = "postmaster.pid";
+pub(super) const NAME: &str = "postmaster.pid";
+
+/// What walwriter writes in the eighth line, and PostgreSQL too; the seventh, for shared memory, is empty in ours alone.
+pub(super) const STATES: [&str; 4] = ["starting", "ready", "standby", "stopping"];
 
 /// What the file says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -28,7 +34,7 @@ pub struct PidFileContent {
     pub status: String,
 }
 
-/// The file of this process. Removed when dropped.
+/// The file of this process. Removed when dropped, unless it is somebody else's by then.
 #[derive(Debug)]
 pub struct PidFile {
     path: PathBuf,
@@ -37,18 +43,24 @@ pub struct PidFile {
 }
 
 impl PidFile {
-    /// Writes the file. Call it only with the directory's lock held: whatever is there is replaced.
+    /// Makes the file, durably. There must be none: whose it is that is there is to be found out before.
     ///
     /// # Errors
-    /// The system's.
-    pub fn create(directory: &Path) -> io::Result<Self> {
+    /// `AlreadyExists`, and what else the system has to say.
+    pub(super) fn create(directory: &Path) -> io::Result<Self> {
         let started_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let status = "starting".to_owned();
         let content =
             PidFileContent { pid: std::process::id(), started_at, status, ..PidFileContent::default() };
         let directory = fs::canonicalize(directory)?;
-        let file = Self { path: directory.join(NAME), directory, content };
-        file.write()?;
+        let path = directory.join(NAME);
+        let mut options = OpenOptions::new();
+        let mut created = options.write(true).create_new(true).mode(0o600).open(&path)?;
+        // From here on it goes again if anything fails.
+        let file = Self { path, directory, content };
+        created.write_all(file.text().as_bytes())?;
+        created.sync_all()?;
+        fs::File::open(&file.directory)?.sync_all()?;
         Ok(file)
     }
 
@@ -62,19 +74,43 @@ impl PidFile {
     }
 
     fn write(&self) -> io::Result<()> {
+        if !self.is_own()? {
+            return Err(io::Error::other("it is not this server's any more"));
+        }
+        // Whoever reads meanwhile finds the old or the new file, never half of one.
+        let temporary = self.path.with_extension("pid.tmp");
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut options = OpenOptions::new();
+        options
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&temporary)?
+            .write_all(self.text().as_bytes())?;
+        fs::rename(&temporary, &self.path)
+    }
+
+    fn text(&self) -> String {
         let PidFileContent { pid, started_at, port, socket_directory, listen_address, status } =
             &self.content;
         let port = port.map_or_else(String::new, |port| port.to_string());
         let directory = self.directory.display();
         // The seventh line is for shared memory, of which there is none. The status has eight characters, so that
         // PostgreSQL can overwrite it in place.
-        let text = format!(
+        format!(
             "{pid}\n{directory}\n{started_at}\n{port}\n{socket_directory}\n{listen_address}\n\n{status:<8}\n"
-        );
-        // Whoever reads meanwhile finds the old or the new file, never half of one.
-        let temporary = self.path.with_extension("pid.tmp");
-        fs::write(&temporary, text)?;
-        fs::rename(&temporary, &self.path)
+        )
+    }
+
+    /// Whether the file that is there is the one that was made here.
+    fn is_own(&self) -> io::Result<bool> {
+        let text = fs::read_to_string(&self.path)?;
+        // One that a full disk has cut short is, too: nobody else has made it since.
+        let pid = text.lines().next().unwrap_or_default();
+        Ok(pid.is_empty() || pid == self.content.pid.to_string())
     }
 
     /// Reads the file of a directory; `None` if there is none, or if it is not one.
@@ -103,7 +139,9 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        let _gone = fs::remove_file(&self.path);
+        if self.is_own().unwrap_or(false) {
+            let _gone = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -131,16 +169,23 @@ impl SharedPidFile {
     }
 }
 
-/// Whether there is such a process.
-pub fn is_alive(pid: u32) -> bool {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-    // A process of somebody else's is one too.
-    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
+
+    #[test]
+    fn only_its_own_server_replaces_or_removes_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(NAME);
+        let mut file = PidFile::create(directory.path()).unwrap();
+        assert!(PidFile::create(directory.path()).is_err());
+        fs::write(&path, "1\nsomebody else's\n").unwrap();
+        assert!(file.update(|content| content.status = "ready".to_owned()).is_err());
+        drop(file);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "1\nsomebody else's\n");
+    }
 
     #[test]
     fn the_file_has_postgresqls_lines_and_goes_with_its_server() {
@@ -153,13 +198,14 @@ mod tests {
             content.status = "ready".to_owned();
         })
         .unwrap();
+        let mode = fs::metadata(directory.path().join(NAME)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
         let text = fs::read_to_string(directory.path().join(NAME)).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], std::process::id().to_string());
         assert_eq!(lines[3..], ["5433", "/tmp", "localhost", "", "ready   "]);
         let read = PidFile::read(directory.path()).unwrap().unwrap();
         assert_eq!((read.port, read.status.as_str()), (Some(5433), "ready"));
-        assert!(is_alive(read.pid) && !is_alive(0) && !is_alive(u32::MAX));
         drop(file);
         assert_eq!(PidFile::read(directory.path()).unwrap(), None);
     }

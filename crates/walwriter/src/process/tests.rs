@@ -70,8 +70,9 @@ impl Node for TestNode {
 fn data_directory(configuration: &str) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
+    let disk: Arc<dyn disk::Disk> = Arc::new(disk::OsDisk::new());
+    engine::layout::create(&disk, path, &engine::InitOptions::default()).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap();
-    fs::write(path.join("PG_VERSION"), "15\n").unwrap();
     let sockets = path.display();
     fs::write(
         path.join("postgresql.conf"),

@@ -6,6 +6,7 @@ mod lifecycle;
 mod long_runs;
 mod model;
 mod orders;
+mod ownership;
 mod replay;
 mod threads;
 mod transactions;

@@ -3,6 +3,7 @@
 mod archive;
 mod end_of_wal;
 mod facts;
+mod owner;
 mod processes;
 mod reader;
 mod slots;
