@@ -16,6 +16,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use disk::OsDisk;
+use replication::waldir::owner_of;
 use runtime::sync::Mutex;
 use serde::Serialize;
 
@@ -96,7 +98,7 @@ struct Context<'a> {
 /// Verifies a backup.
 pub fn verify(options: &Options) -> Result<Report, VerifyError> {
     let path = options.manifest.clone().unwrap_or_else(|| options.directory.join(manifest::FILE_NAME));
-    let bytes = fs::read(&path).map_err(FileError::on("open file", &path))?;
+    let bytes = fs::read(&path).map_err(|error| no_manifest(options, &path, error))?;
     let manifest = Manifest::parse(&bytes)?;
     let directory = &options.directory;
     fs::read_dir(directory).map_err(FileError::on("open directory", directory))?;
@@ -116,6 +118,22 @@ pub fn verify(options: &Options) -> Result<Report, VerifyError> {
         bytes_read: context.bytes_read.into_inner(),
         wal_records: records,
     })
+}
+
+/// What is there instead of a backup, where the manifest that makes it one is missing.
+fn no_manifest(options: &Options, path: &Path, error: io::Error) -> VerifyError {
+    let directory = &options.directory;
+    match owner_of(&OsDisk::new(), directory) {
+        Ok(owner) if error.kind() == io::ErrorKind::NotFound && owner.is_data_directory() => {
+            let name = path.display();
+            let directory = directory.display();
+            VerifyError::Usage(format!(
+                "could not open file \"{name}\": {}; directory \"{directory}\" {owner}",
+                crate::file_error::reason(&error)
+            ))
+        }
+        _ => FileError::on("open file", path)(error).into(),
+    }
 }
 
 impl<'a> Context<'a> {

@@ -9,6 +9,9 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use disk::OsDisk;
+use replication::waldir::{Owner, owner_of};
+
 use super::error::TakeError;
 use crate::file_error::FileError;
 
@@ -33,7 +36,10 @@ impl Claims {
         match fs::read_dir(path) {
             Ok(mut entries) => match entries.next() {
                 None => self.directories.push(Claim { path: path.to_owned(), created: Vec::new() }),
-                Some(_) => return Err(TakeError::NotEmpty(path.display().to_string())),
+                Some(_) => {
+                    let owner = owner_of(&OsDisk::new(), path).unwrap_or(Owner::Other);
+                    return Err(TakeError::NotEmpty { path: path.display().to_string(), owner });
+                }
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let missing: Vec<_> = path.ancestors().take_while(|path| is_missing(path)).collect();
@@ -172,7 +178,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         fs::write(temp.path().join("precious"), b"1").unwrap();
         let mut claims = Claims::default();
-        assert!(matches!(claims.claim(temp.path(), 0o700), Err(TakeError::NotEmpty(_))));
+        assert!(matches!(claims.claim(temp.path(), 0o700), Err(TakeError::NotEmpty { .. })));
         assert!(claims.is_empty());
         drop(claims);
         assert!(temp.path().join("precious").exists());

@@ -4,6 +4,7 @@ use std::io;
 
 use replication::client::{ClientError, ConnectError};
 use replication::error::SqlState;
+use replication::waldir::Owner;
 
 use super::feed::FeedError;
 use super::ledger::Difference;
@@ -37,8 +38,13 @@ pub enum TakeError {
     #[error("{0}")]
     Answer(String),
     /// A directory that is in use.
-    #[error("directory \"{0}\" exists but is not empty")]
-    NotEmpty(String),
+    #[error("directory \"{path}\" exists but is not empty{}", whose(owner))]
+    NotEmpty {
+        /// The directory.
+        path: String,
+        /// Whose it is, as far as that can be told.
+        owner: Owner,
+    },
     /// A file here.
     #[error(transparent)]
     File(#[from] FileError),
@@ -134,6 +140,11 @@ impl From<FeedError> for TakeError {
             FeedError::StrayData => Self::Answer(error.to_string()),
         }
     }
+}
+
+/// What there is to say of whose a directory is.
+fn whose(owner: &Owner) -> String {
+    if *owner == Owner::Other { String::new() } else { format!(": it {owner}") }
 }
 
 /// The first few, and how many more.

@@ -1,5 +1,6 @@
-//! The control file's own checks (`catalog/pg_control.h`): its CRC, and which system it is of.
+//! The control file's own checks (`catalog/pg_control.h`): its CRC, which system it is of, and in whose formats.
 
+use replication::waldir::unknown_format;
 use wal::SystemId;
 
 /// Where versions 15 to 17 keep the CRC, and 18, in bytes from the start; it covers everything before it.
@@ -19,6 +20,9 @@ pub(crate) fn check(bytes: &[u8], system: Option<SystemId>) -> Option<String> {
         (Some(covered), Some(crc)) if crc32c::crc32c(covered) == crc => {}
         (Some(_), Some(_)) => return Some("CRC is incorrect".to_owned()),
         _ => return Some("it is too short".to_owned()),
+    }
+    if let Some(format) = u32_at(12).and_then(unknown_format) {
+        return Some(format!("it is of a walwriter with format {format}, which is not known here"));
     }
     match system {
         Some(system) if system != found => {

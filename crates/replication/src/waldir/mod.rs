@@ -41,6 +41,7 @@ pub use holdings::{Content, Evidence, HistoryAnswer, Holdings, Stand};
 pub use listing::{Listing, SegmentFile};
 pub use owner::{
     CATALOG_VERSION, EARLIER_CATALOG_VERSION, FORMAT, Owner, OwnerError, owner_of, require_walwriters,
+    unknown_format,
 };
 pub use reader::{PlainRun, SegmentReader};
 pub use resume::{SkippedSegment, StreamingStart, find_streaming_start};

@@ -175,6 +175,12 @@ impl fmt::Display for Owner {
     }
 }
 
+/// The number of walwriter's formats in a control file's catalogue version, if it is one that is not known here.
+pub fn unknown_format(catalog_version: u32) -> Option<u32> {
+    let format = catalog_version.checked_sub(FORMATS_FROM).filter(|_| catalog_version <= FORMATS_TO);
+    format.filter(|format| *format != FORMAT)
+}
+
 /// A directory that is not walwriter's, or of a walwriter that knows more.
 #[derive(Debug, thiserror::Error)]
 pub enum OwnerError {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use replication::client::{ClientError, ConnectError};
 use replication::receiver::ReceiveError;
-use replication::waldir::{StatusWriterError, WalDirError};
+use replication::waldir::{Owner, StatusWriterError, WalDirError};
 use wal::{HistoryError, Lsn, TimelineId, WalError};
 
 use crate::archive::ArchiveError;
@@ -106,6 +106,14 @@ pub enum ReceiverError {
     /// The archive could not be read.
     #[error(transparent)]
     Directory(#[from] WalDirError),
+    /// A server's directory, where nobody else may write.
+    #[error("directory \"{}\" {owner}: WAL is received into a directory of its own", path.display())]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        owner: Owner,
+    },
     /// Another receiver writes there.
     #[error("another receiver is running: {0}")]
     Locked(String),
@@ -154,6 +162,7 @@ impl ReceiverError {
             | Self::Resume(_)
             | Self::Archive(_)
             | Self::Directory(_)
+            | Self::Foreign { .. }
             | Self::Locked(_)
             | Self::Status(_)
             | Self::Compress { .. } => true,

@@ -22,12 +22,13 @@ pub(crate) mod publisher;
 mod session;
 pub(crate) mod timeline_stream;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use disk::{DirLock, DirLockError, Disk, OsDisk};
 use replication::client::{Client, Replication, connect_prompting};
-use replication::waldir::WalDir;
+use replication::waldir::{Owner, WalDir, owner_of};
 use tokio::sync::watch;
 
 pub use error::ReceiverError;
@@ -47,7 +48,7 @@ pub async fn run(
     mut shutdown: watch::Receiver<bool>,
 ) -> Result<(), ReceiverError> {
     // Before anything is sent or written: a wrong directory is the commonest mistake.
-    OsDisk::new().read_dir(&options.dir).map_err(crate::archive::ArchiveError::on("open", &options.dir))?;
+    check_directory(&options.dir)?;
     let mut client = tokio::select! {
         connected = connect_prompting(&mut options.conninfo, Replication::Physical, options.prompt) => connected?,
         _ = shutdown.changed() => return Ok(()),
@@ -103,6 +104,20 @@ pub async fn run(
         if *shutdown.borrow() {
             return Ok(());
         }
+    }
+}
+
+/// Refuses a directory that cannot be read, and one in which a server keeps its own: what it takes for its WAL would be
+/// another's. Writes nothing.
+fn check_directory(path: &Path) -> Result<(), ReceiverError> {
+    let owner = owner_of(&OsDisk::new(), path);
+    match owner.map_err(crate::archive::ArchiveError::on("open", path))? {
+        Owner::Missing => {
+            let missing = std::io::Error::from_raw_os_error(libc::ENOENT);
+            Err(crate::archive::ArchiveError::on("open", path)(missing).into())
+        }
+        owner if owner.is_data_directory() => Err(ReceiverError::Foreign { path: path.to_owned(), owner }),
+        _ => Ok(()),
     }
 }
 

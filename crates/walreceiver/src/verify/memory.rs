@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use disk::{durable_write, read_file};
-use replication::waldir::{SegmentFile, WalDir};
+use replication::waldir::{SegmentFile, WalDir, owner_of};
 use wal::{TimelineHistory, ValidatorState, crc};
 
 /// The memory's file. No WAL file is called like this.
@@ -156,8 +156,12 @@ impl Memory {
         self.files.extend(proved.into_iter().filter(|(_, proved)| proved.stat.has_settled(now)));
     }
 
-    /// Writes the memory. A directory that cannot be written to is verified all the same, only not remembered.
+    /// Writes the memory. A directory that cannot be written to is verified all the same, only not remembered, and so is a
+    /// server's.
     pub(super) fn save(&self, dir: &WalDir) {
+        if !matches!(owner_of(&**dir.disk(), dir.path()), Ok(owner) if !owner.is_data_directory()) {
+            return;
+        }
         let path = dir.path().join(MEMORY_FILE);
         let before = read_file(&**dir.disk(), &path, LONGEST).unwrap_or_default();
         let text = self.to_text();

@@ -12,11 +12,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use basebackup::serve::{BackupRequest, BackupSource, BackupStream, StartPoint, StopPoint, Throttle};
+use disk::OsDisk;
 use replication::command::ReplicationOption;
 use replication::error::{ServerError, SqlState};
 use replication::message::{BackendMessage, CopyFormat};
 use replication::server::Connection;
-use replication::waldir::{ControlFile, Slot, SlotInfo, SlotName, Slots, WalDir};
+use replication::waldir::{ControlFile, Slot, SlotInfo, SlotName, Slots, WalDir, owner_of};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -54,9 +55,8 @@ impl BackupOptions {
     /// themselves: they can change their files in ways that only they know of.
     pub fn around(wal: &Path) -> Option<Self> {
         let data_directory = wal.parent()?.to_owned();
-        // Every PostgreSQL server has template1, whose number is 1; ours have one database.
-        let (ours, theirs) = (data_directory.join("base/5"), data_directory.join("base/1"));
-        (ours.exists() && !theirs.exists()).then_some(Self { data_directory, checkpoint: None })
+        let owner = owner_of(&OsDisk::new(), &data_directory).ok()?;
+        owner.is_walwriters().then_some(Self { data_directory, checkpoint: None })
     }
 }
 
@@ -262,9 +262,12 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let wal = root.path().join("pg_wal");
         assert!(BackupOptions::around(&wal).is_none(), "an archive has no data around it");
-        std::fs::create_dir_all(root.path().join("base/5")).unwrap();
+        let data = root.path().join("data");
+        let disk: std::sync::Arc<dyn disk::Disk> = std::sync::Arc::new(disk::OsDisk::new());
+        engine::layout::create(&disk, &data, &engine::InitOptions::default()).unwrap();
+        let wal = data.join("pg_wal");
         assert!(BackupOptions::around(&wal).is_some());
-        std::fs::create_dir(root.path().join("base/1")).unwrap();
+        std::fs::remove_file(data.join("global/pg_control")).unwrap();
         assert!(BackupOptions::around(&wal).is_none());
     }
 }

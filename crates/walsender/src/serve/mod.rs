@@ -45,6 +45,8 @@ pub(crate) enum Phase {
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) source: Source,
+    /// Whether the directory is another server's, where nothing is written.
+    pub(crate) read_only: bool,
     pub(crate) slots: slots::SlotKeeper,
     /// What base backups are taken of; `None` where there is only WAL.
     pub(crate) backups: Option<BackupOptions>,

@@ -10,7 +10,7 @@ use std::{io, thread};
 use bytes::Bytes;
 use replication::server::{PasswordFile, PasswordFileError, ServerConfig};
 use replication::tls::{TlsError, server_tls};
-use replication::waldir::Slots;
+use replication::waldir::{Owner, Slots, WalDir, owner_of};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 use wal::{Lsn, TimelineId};
@@ -203,11 +203,15 @@ impl Server {
         };
         let (phase, receiver) = watch::channel(Phase::Serving);
         let slots = Slots::new(source.dir().clone());
-        remove_stale_holds(&slots);
-        let slots = SlotKeeper::new(slots, settings.max_replication_slots);
+        let read_only = is_anothers(source.dir())?;
+        if !read_only {
+            remove_stale_holds(&slots);
+        }
+        let slots = SlotKeeper::new(slots, settings.max_replication_slots, read_only);
         let shared = Arc::new(Shared {
             settings,
             source,
+            read_only,
             slots,
             backups,
             origin,
@@ -290,6 +294,19 @@ impl Server {
                 return;
             }
         }
+    }
+}
+
+/// Whether the directory is that of a server which is not walwriter: it is read, and left as it is. Says so.
+fn is_anothers(dir: &WalDir) -> Result<bool, SourceError> {
+    match owner_of(&**dir.disk(), dir.path())? {
+        Owner::ServersWal(of) if of.is_walwriters() => Ok(false),
+        owner @ Owner::ServersWal(_) => {
+            info!("directory \"{}\" {owner}: nothing is written there", dir.path().display());
+            Ok(true)
+        }
+        // A data directory itself, or what is left of one.
+        owner => Ok(owner.is_data_directory()),
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) struct SlotKeeper {
     lasting: Slots,
     temporary: Mutex<HashMap<String, SlotInfo>>,
     most: usize,
+    /// Whether the directory is another server's, where nothing is written.
+    read_only: bool,
 }
 
 /// The temporary slots of one connection: gone when this is dropped.
@@ -35,8 +37,19 @@ pub(super) enum SlotInUse {
 }
 
 impl SlotKeeper {
-    pub(crate) fn new(lasting: Slots, most: usize) -> Self {
-        Self { lasting, temporary: Mutex::default(), most }
+    pub(crate) fn new(lasting: Slots, most: usize, read_only: bool) -> Self {
+        Self { lasting, temporary: Mutex::default(), most, read_only }
+    }
+
+    /// Whether slots can last here.
+    fn check_writable(&self) -> Result<(), Box<ServerError>> {
+        if !self.read_only {
+            return Ok(());
+        }
+        let message = "replication slots cannot be kept in the pg_wal of another server";
+        Err(ServerError::error(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+            .hint("Create the slot at that server: a slot here would keep none of its WAL.")
+            .into())
     }
 
     fn temporary(&self) -> MutexGuard<'_, HashMap<String, SlotInfo>> {
@@ -61,6 +74,7 @@ impl SlotKeeper {
 
     /// Makes a slot that lasts.
     pub(super) fn create(&self, name: &str, info: SlotInfo) -> Result<(), Box<ServerError>> {
+        self.check_writable()?;
         let name = self.new_name(name)?;
         self.lasting.create(&name, info).map(drop).map_err(|error| answer(&error))
     }
@@ -90,6 +104,7 @@ impl SlotKeeper {
         if self.temporary().contains_key(name) {
             return Err(answer(&SlotError::Active(slot)));
         }
+        self.check_writable()?;
         self.lasting.drop(&slot).map_err(|error| answer(&error))
     }
 
@@ -141,6 +156,7 @@ impl TemporarySlots {
         if keeper.slots.temporary().contains_key(name) {
             return Err(answer(&SlotError::Active(slot)));
         }
+        keeper.slots.check_writable()?;
         keeper.slots.lasting.acquire(&slot).map(SlotInUse::Lasting).map_err(|error| answer(&error))
     }
 }

@@ -27,9 +27,10 @@ pub(super) struct Standing {
 }
 
 impl Standing {
-    /// Enters a follower that begins to stream. Where the table cannot be written it is served all the same.
+    /// Enters a follower that begins to stream. Where the table cannot be written it is served all the same, and where it may
+    /// not be, `dir` is `None`.
     pub(super) fn register(
-        dir: &WalDir,
+        dir: Option<&WalDir>,
         peer: &Peer,
         slot: Option<SlotInUse>,
         timeline: TimelineId,
@@ -41,11 +42,14 @@ impl Standing {
         peer.user.clone_into(&mut follower.user);
         follower.timeline = timeline;
         follower.sent = start;
-        let entry = FollowerEntry::register(dir, follower)
-            .inspect_err(
-                |error| warn!(peer = %peer.address, %error, "could not enter the follower in the table"),
-            )
-            .ok();
+        let entry = dir.and_then(|dir| {
+            let entry = FollowerEntry::register(dir, follower);
+            entry
+                .inspect_err(
+                    |error| warn!(peer = %peer.address, %error, "could not enter the follower in the table"),
+                )
+                .ok()
+        });
         Self { peer: peer.address.clone(), timeline, entry, slot, state: None, reported_at: None, moved }
     }
 

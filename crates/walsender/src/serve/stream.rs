@@ -85,11 +85,12 @@ pub(super) async fn run(
     }
     info!(peer = %peer.address, application_name = peer.application_name, %start, %timeline, "streaming begins");
     let (transport, input, _) = connection.parts();
+    let table = (!shared.read_only).then(|| shared.source.dir());
     let mut streamer = Streamer {
         timeline,
         machine,
         feed: WalFeed::new(shared.source.dir().clone(), timeline, &serving),
-        standing: Standing::register(shared.source.dir(), peer, slot, timeline, start, shared.moved.clone()),
+        standing: Standing::register(table, peer, slot, timeline, start, shared.moved.clone()),
         decoder: FrameDecoder::new(FramePhase::ClientStreaming { max_copy_data: MAX_FOLLOWER_MESSAGE }),
         serving: shared.source.serving(),
         phase: shared.phase.clone(),

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::task::Waker;
 
-use engine::Engine;
+use engine::{Engine, Isolation};
 use replication::error::{ServerError, SqlState};
 use wal::Lsn;
 
@@ -46,6 +46,18 @@ impl Executor {
     /// The configuration was read again: sessions follow it in what they have not set themselves.
     pub fn reload(&self) {
         self.shared.defaults.configure(|name| self.shared.host.session_default(name));
+    }
+
+    /// Reads the definitions of all tables, as the first session would.
+    ///
+    /// # Errors
+    /// One of them makes no sense, or cannot be read: nobody could be served.
+    pub fn check_catalog(&self) -> anyhow::Result<()> {
+        let transaction = self.shared.engine.begin(Isolation::RepeatableRead, true);
+        match self.shared.catalog.tables(&transaction, false) {
+            Ok(_) => Ok(()),
+            Err(failure) => anyhow::bail!("the catalog is damaged: {}", failure.into_error()),
+        }
     }
 
     /// The engine.

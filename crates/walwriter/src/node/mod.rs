@@ -34,7 +34,9 @@ impl ServerNode {
         let options = StorageOptions { directory: &directory, disk, config: &now, port, shipping, promoted };
         let storage = Arc::new(Storage::open(options)?);
         let host: Arc<dyn Host> = Arc::new(ServerHost::new(Arc::clone(&storage), config, registry, port));
-        Ok(Arc::new(Self { executor: Executor::new(Arc::clone(storage.engine()), host), storage }))
+        let executor = Executor::new(Arc::clone(storage.engine()), host);
+        executor.check_catalog()?;
+        Ok(Arc::new(Self { executor, storage }))
     }
 }
 
