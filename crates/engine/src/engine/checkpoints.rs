@@ -5,11 +5,16 @@ use std::time::Duration;
 
 use wal::Lsn;
 use wal::payload::CheckPoint;
+use wal::record::{ResourceManager, Xid};
 
 use super::Engine;
 use crate::checkpoint::{Begun, Cause, CheckpointOptions, CheckpointPages, Checkpointer, SyncReport};
 use crate::control::ControlStore;
+use crate::log::record;
 use crate::{EngineError, PageId};
+
+/// Opcode of a record that means nothing.
+const NOOP: u8 = 0x20;
 
 /// The engine as its checkpointer sees it: for as long as somebody else has it.
 struct Pages(Weak<Engine>);
@@ -63,6 +68,23 @@ impl Engine {
             Some(checkpointer) => checkpointer.shutdown(),
             None => Ok(()),
         }
+    }
+
+    /// Appends a record that means nothing (`XLOG_NOOP`), durably, if the log ends at `end`: a follower that stands there is
+    /// sent it, and finds by its link back whether the logs are one. Nothing on a standby.
+    pub fn append_nothing_after(&self, end: Lsn) -> Result<(), EngineError> {
+        if self.is_read_only() {
+            return Ok(());
+        }
+        let mut appender = self.log.appender();
+        if self.log.inserted() != end {
+            return Ok(());
+        }
+        let mut buffer = Vec::new();
+        record::encode(&mut buffer, ResourceManager::XLOG, NOOP, Xid::INVALID, &[]);
+        let end = appender.append(&mut buffer).end;
+        drop(appender);
+        self.log.flush(end)
     }
 
     /// Sets who tells the oldest position of the log that somebody besides recovery needs: the replication slots. Once.

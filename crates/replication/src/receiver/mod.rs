@@ -176,8 +176,14 @@ impl ReceiverMachine {
     }
 
     /// Everything before `position` has been handed to the file system.
+    ///
+    /// Once that is what this side had durable before the stream began, the server hears of it at once: until then it does
+    /// not know that what is durable here is what it has sent, and counts nothing of it.
     pub fn written(&mut self, position: Lsn) {
+        let unproven = self.written < self.config.already_durable;
         self.written = self.written.max(position).min(self.received);
+        let proven = self.written >= self.config.already_durable;
+        self.status_due |= unproven && proven && self.config.flush_reports == FlushReports::AtOnce;
     }
 
     /// Everything before `position` is durable, and therefore written, whichever of the two is heard of first.
@@ -251,6 +257,11 @@ impl ReceiverMachine {
             return Some(ReceiverAction::EndCopy);
         }
         None
+    }
+
+    /// Whether a status is due, whenever [`Self::poll`] or [`Self::status_due`] is called next.
+    pub const fn is_status_due(&self) -> bool {
+        self.status_due
     }
 
     /// The status that has become due by what was reported since the last poll, for whoever reported it to send at

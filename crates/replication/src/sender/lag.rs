@@ -150,7 +150,7 @@ mod tests {
 
     fn report(tracker: &mut LagTracker, lsns: [u64; 4], now: Instant) -> [Option<u64>; 3] {
         let [write, flush, apply, sent] = lsns.map(Lsn::new);
-        let positions = Positions { limit: sent, sent, write, flush, apply };
+        let positions = Positions { sent, write, flush, apply, ..Positions::new(Lsn::INVALID, sent) };
         tracker.reported(&positions, now);
         let Lags { write, flush, apply } = tracker.lags();
         [write, flush, apply].map(|lag| lag.map(|lag| u64::try_from(lag.as_millis()).unwrap()))

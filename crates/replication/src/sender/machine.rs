@@ -123,7 +123,7 @@ impl SenderMachine {
     fn receive_payload(&mut self, body: &[u8], now: Instant) {
         match ClientPayload::decode(body) {
             Ok(ClientPayload::Status(status)) => {
-                self.positions.take(&status);
+                self.positions.take(&status, self.switch.is_none());
                 self.lag.reported(&self.positions, now);
                 self.owes_keepalive |= status.reply_requested;
                 self.status = Some(status);
@@ -253,7 +253,9 @@ impl SenderMachine {
 
     /// How far the follower is on its way.
     pub const fn state(&self) -> FollowerState {
-        if self.stopping {
+        if self.positions.ahead.is_some() {
+            FollowerState::Ahead
+        } else if self.stopping {
             FollowerState::Stopping
         } else if self.caught_up_once {
             FollowerState::Streaming

@@ -22,7 +22,7 @@ use crate::error::ServerError;
 
 pub use lag::Lags;
 pub use machine::SenderMachine;
-pub use positions::Positions;
+pub use positions::{Positions, Said};
 
 /// The most WAL that goes into one message: 16 pages (`MAX_SEND_SIZE`).
 pub const MAX_CHUNK: u32 = 128 * 1024;
@@ -127,6 +127,8 @@ pub enum FollowerState {
     Streaming,
     /// Being drained because the server stops.
     Stopping,
+    /// Claims to have more than there is: its word does not count.
+    Ahead,
 }
 
 impl FollowerState {
@@ -136,6 +138,7 @@ impl FollowerState {
             Self::CatchUp => "catchup",
             Self::Streaming => "streaming",
             Self::Stopping => "stopping",
+            Self::Ahead => "ahead",
         }
     }
 }

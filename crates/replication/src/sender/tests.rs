@@ -280,6 +280,101 @@ fn states_follow_the_stream() {
     assert_eq!(follower.machine.state(), FollowerState::Streaming);
 }
 
+fn at(position: u64) -> Lsn {
+    if position == 0 { Lsn::INVALID } else { Lsn::new(SEGMENT + position) }
+}
+
+/// What counts: write, flush.
+fn counted(follower: &Follower) -> (Lsn, Lsn) {
+    let counted = follower.machine.positions().counted();
+    (counted.write, counted.flush)
+}
+
+#[test]
+fn what_a_follower_had_before_counts_once_it_has_written_as_far_on_this_stream() {
+    let mut follower = Follower::at(SEGMENT, SEGMENT + 1000);
+    // It comes back with all there is.
+    follower.report(SEGMENT, SEGMENT + 1000, false);
+    assert_eq!(counted(&follower), (at(0), at(0)), "nothing was sent");
+    follower.send_all();
+    follower.report(SEGMENT, SEGMENT + 1000, false);
+    assert_eq!(counted(&follower), (at(0), at(0)), "said before it was received");
+    follower.report(SEGMENT + 600, SEGMENT + 1000, false);
+    assert_eq!(counted(&follower), (at(600), at(0)));
+    follower.report(SEGMENT + 1000, SEGMENT + 1000, false);
+    assert_eq!(counted(&follower), (at(1000), at(1000)));
+    assert_eq!(follower.machine.state(), FollowerState::Streaming);
+}
+
+#[test]
+fn nothing_counts_of_a_stream_on_which_nothing_was_sent() {
+    let mut follower = Follower::at(SEGMENT, SEGMENT);
+    follower.send_all();
+    follower.report(SEGMENT, SEGMENT, false);
+    assert_eq!(counted(&follower), (at(0), at(0)));
+    // Nor by what is sent later, until it has that.
+    follower.machine.set_limit(Lsn::new(SEGMENT + 24));
+    follower.send_all();
+    follower.report(SEGMENT, SEGMENT, false);
+    assert_eq!(counted(&follower), (at(0), at(0)));
+    follower.report(SEGMENT + 24, SEGMENT, false);
+    assert_eq!(counted(&follower), (at(24), Lsn::new(SEGMENT)));
+}
+
+#[test]
+fn the_word_of_a_follower_that_is_ahead_does_not_count_whatever_is_sent() {
+    let mut follower = Follower::at(SEGMENT, SEGMENT + 500);
+    follower.report(SEGMENT, SEGMENT + 900, false);
+    assert_eq!(follower.machine.state(), FollowerState::Ahead);
+    follower.send_all();
+    // As PostgreSQL's does that overwrites without comparing: what it calls durable is not what was sent.
+    follower.report(SEGMENT + 500, SEGMENT + 900, false);
+    assert_eq!(counted(&follower), (at(0), at(0)));
+    follower.machine.set_limit(Lsn::new(SEGMENT + 899));
+    follower.send_all();
+    follower.report(SEGMENT + 899, SEGMENT + 900, false);
+    assert_eq!(counted(&follower), (at(0), at(0)));
+    assert_eq!(follower.machine.positions().ahead, Some(at(900)));
+    assert_eq!(follower.machine.positions().said.flush, at(900));
+    // Once it has received from here what it had claimed, it is like any other.
+    follower.machine.set_limit(Lsn::new(SEGMENT + 950));
+    follower.send_all();
+    follower.report(SEGMENT + 950, SEGMENT + 940, false);
+    assert_eq!(counted(&follower), (at(950), at(940)));
+    assert_eq!(follower.machine.state(), FollowerState::Streaming);
+}
+
+#[test]
+fn a_follower_can_be_ahead_in_what_it_has_written_or_replayed() {
+    for (write, apply) in [(900, 0), (0, 900)] {
+        let mut follower = Follower::at(SEGMENT, SEGMENT + 500);
+        let status = StandbyStatus { write: at(write), apply: at(apply), ..StandbyStatus::default() };
+        follower.say(b'd', &status.to_bytes());
+        assert_eq!(follower.machine.state(), FollowerState::Ahead);
+    }
+}
+
+#[test]
+fn what_a_follower_has_past_a_fork_neither_counts_nor_puts_it_ahead() {
+    let switch = TimelineSwitch { next: TimelineId::new(2), at: at(500) };
+    let mut follower = Follower::at(SEGMENT, SEGMENT + 2000);
+    follower.machine.end_timeline(switch);
+    follower.report(SEGMENT, SEGMENT + 900, false);
+    follower.send_all();
+    follower.report(SEGMENT + 500, SEGMENT + 900, false);
+    assert_eq!(counted(&follower), (at(500), at(0)));
+    assert_ne!(follower.machine.state(), FollowerState::Ahead);
+}
+
+#[test]
+fn a_follower_that_is_ahead_does_not_keep_a_server_from_stopping() {
+    let mut follower = Follower::at(SEGMENT, SEGMENT + 500);
+    follower.report(SEGMENT, SEGMENT + 900, false);
+    follower.machine.shut_down();
+    follower.send_all();
+    assert_eq!(follower.next(), Action::Finish(Finish::ServerShutdown));
+}
+
 /// Something that can happen to a stream.
 #[derive(Debug, Clone)]
 enum Event {
@@ -292,13 +387,18 @@ enum Event {
     Poll(u8),
 }
 
+/// Positions about where the stream is, and now and then anywhere.
+fn near() -> impl Strategy<Value = u64> {
+    prop_oneof![3 => SEGMENT..SEGMENT + (1 << 21), 1 => any::<u64>()]
+}
+
 fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         4 => (0_u64..1 << 21).prop_map(Event::Limit),
         2 => (0_u16..50).prop_map(Event::Pass),
         1 => (prop::sample::select(b"dcXQf".to_vec()), prop::collection::vec(any::<u8>(), 0..40))
             .prop_map(|(tag, body)| Event::Frame(tag, body)),
-        4 => (any::<u64>(), any::<u64>(), any::<bool>()).prop_map(|(write, flush, reply)| Event::Status(write, flush, reply)),
+        4 => (near(), near(), any::<bool>()).prop_map(|(write, flush, reply)| Event::Status(write, flush, reply)),
         1 => (0_u64..1 << 21).prop_map(Event::End),
         1 => Just(Event::ShutDown),
         8 => (1_u8..20).prop_map(Event::Poll),
@@ -324,6 +424,9 @@ proptest! {
                         write: Lsn::new(write), flush: Lsn::new(flush), reply_requested: reply, ..Default::default()
                     };
                     follower.say(b'd', &status.to_bytes());
+                    let Positions { start, sent, write, flush, apply, .. } = *follower.machine.positions();
+                    prop_assert!(write == Lsn::INVALID || (start < write && write <= sent));
+                    prop_assert!(flush <= write && apply <= write);
                 }
                 Event::End(ahead) => {
                     // A switch point is known to be durable by whoever announces it.

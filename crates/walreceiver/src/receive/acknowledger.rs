@@ -79,7 +79,13 @@ impl Acknowledger {
 
 impl Observer for Acknowledger {
     fn written(&self, position: Lsn) {
-        self.machine().written(position);
+        let mut machine = self.machine();
+        let was_due = machine.is_status_due();
+        machine.written(position);
+        // What others wanted said is for those to say who did.
+        if !was_due && let Some(status) = machine.status_due(Instant::now()) {
+            self.send(&status); // still locked, so that no older status comes after it
+        }
     }
 
     fn durable(&self, position: Lsn) {

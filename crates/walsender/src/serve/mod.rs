@@ -29,7 +29,7 @@ use crate::source::Source;
 
 pub use backup::{BackupOptions, CheckpointHook};
 pub use listener::{ListenError, ListenOptions, Listeners};
-pub use run::{Adopter, FollowersMoved, Listen, Origin, ServeError, Server, ServerOptions};
+pub use run::{Adopter, FollowersMoved, Listen, LogWriter, Origin, ServeError, Server, ServerOptions};
 pub use socket::StdSocket;
 
 /// Whether to go on.

@@ -73,8 +73,19 @@ pub enum Origin {
     /// It is received from elsewhere, or nobody writes it any more.
     #[default]
     Received,
-    /// As this says, which is true as long as it is received.
-    Asked(Arc<dyn Fn() -> bool + Send + Sync>),
+    /// By this, while it does not receive it.
+    Writer(Arc<dyn LogWriter>),
+}
+
+/// Whoever writes the log that is served, in this process.
+pub trait LogWriter: Send + Sync {
+    /// Whether it receives the log from elsewhere at the moment, and writes nothing itself.
+    fn is_received(&self) -> bool;
+
+    /// A follower begins to follow at `end`, where the log ends as far as is known. If it still ends there, a record that
+    /// means nothing (`XLOG_NOOP`) is to be appended and made durable: its link back to the record before it is what a
+    /// follower with another log finds to be wrong. May block for as long as a flush takes.
+    fn go_on_after(&self, end: Lsn);
 }
 
 impl Origin {
@@ -82,7 +93,14 @@ impl Origin {
     pub(super) fn is_received(&self) -> bool {
         match self {
             Self::Received => true,
-            Self::Asked(is_received) => is_received(),
+            Self::Writer(writer) => writer.is_received(),
+        }
+    }
+
+    /// See [`LogWriter::go_on_after`].
+    pub(super) fn go_on_after(&self, end: Lsn) {
+        if let Self::Writer(writer) = self {
+            writer.go_on_after(end);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use replication::sender::{FollowerState as State, Lags, Positions, SenderMachine};
 use replication::waldir::{Follower, FollowerEntry, FollowerState, UnixMicros, WalDir};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 use wal::{Lsn, TimelineId};
 
 use super::FollowersMoved;
@@ -24,6 +24,37 @@ pub(super) struct Standing {
     state: Option<State>,
     reported_at: Option<Instant>,
     moved: FollowersMoved,
+    ahead: Ahead,
+}
+
+/// A follower that may claim more than there is.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    pub(super) application_name: String,
+    pub(super) peer: String,
+    pub(super) timeline: TimelineId,
+    /// Whether the log is received here from elsewhere: then there may be more of it there.
+    pub(super) received: bool,
+}
+
+impl Ahead {
+    /// Says for people that it has the timeline up to `claimed`, of which there is `end` here.
+    pub(super) fn say(&self, claimed: Lsn, end: Lsn) {
+        let Self { application_name: name, peer, timeline, received } = self;
+        if *received {
+            warn!(
+                "follower \"{name}\" at {peer} has WAL of timeline {timeline} up to {claimed}, which is not here: this \
+                 directory's ends at {end}; what it says counts once it has received that from here"
+            );
+        } else {
+            error!(
+                "follower \"{name}\" at {peer} has WAL of timeline {timeline} up to {claimed}, but the log of this server ends \
+                 at {end}: this server has lost WAL, or was started from an older copy of its directory; what waits for this \
+                 follower goes on waiting. To keep what it has, stop this server and promote the follower; to give that up, \
+                 provision the follower anew"
+            );
+        }
+    }
 }
 
 impl Standing {
@@ -36,6 +67,7 @@ impl Standing {
         timeline: TimelineId,
         start: Lsn,
         moved: FollowersMoved,
+        ahead: Ahead,
     ) -> Self {
         let slot_name = slot.as_ref().map_or("", SlotInUse::name);
         let mut follower = Follower::new(&peer.application_name, &peer.address, slot_name);
@@ -50,7 +82,16 @@ impl Standing {
                 )
                 .ok()
         });
-        Self { peer: peer.address.clone(), timeline, entry, slot, state: None, reported_at: None, moved }
+        Self {
+            peer: peer.address.clone(),
+            timeline,
+            entry,
+            slot,
+            state: None,
+            reported_at: None,
+            moved,
+            ahead,
+        }
     }
 
     /// Passes on what the follower said, and how far it is. `last` when it goes.
@@ -59,7 +100,7 @@ impl Standing {
         let (positions, state) = (*machine.positions(), machine.state());
         if let Some(status) = &status {
             debug!(peer = %self.peer, write = %status.write, flush = %status.flush, apply = %status.apply, "status");
-            self.move_slot(status.flush);
+            self.move_slot(positions.flush);
         }
         if last && let Some(Err(error)) = self.slot.as_mut().map(SlotInUse::flush) {
             warn!(peer = %self.peer, %error, "could not write down the slot's position");
@@ -71,6 +112,9 @@ impl Standing {
             self.enter(&positions, state, status.is_some().then(|| machine.lags()));
         }
         if self.state.replace(state) != Some(state) {
+            if let Some(ahead) = positions.ahead {
+                self.ahead.say(ahead, positions.limit);
+            }
             info!(peer = %self.peer, timeline = %self.timeline, sent = %positions.sent, state = state.as_str(),
                 "follower state");
         }
@@ -93,11 +137,12 @@ impl Standing {
                 State::CatchUp => FollowerState::Catchup,
                 State::Streaming => FollowerState::Streaming,
                 State::Stopping => FollowerState::Stopping,
+                State::Ahead => FollowerState::Ahead,
             };
             follower.sent = positions.sent;
-            follower.write = positions.write;
-            follower.flush = positions.flush;
-            follower.apply = positions.apply;
+            // Of one that is ahead nothing counts, and people are to see what it claims.
+            let said = if state == State::Ahead { positions.said } else { positions.counted() };
+            (follower.write, follower.flush, follower.apply) = (said.write, said.flush, said.apply);
             if let Some(lags) = lags {
                 follower.lags = lags;
                 follower.last_reply_at = Some(UnixMicros::now());

@@ -21,7 +21,7 @@ use super::connection::{ConnectionError, Peer};
 use super::session::CommandFailure;
 use super::slots::SlotInUse;
 use super::socket::Socket;
-use super::standing::Standing;
+use super::standing::{Ahead, Standing};
 use super::wal_feed::{FeedError, WalFeed};
 use super::wire::{Exchange, Outgoing, poll_exchange, poll_receive};
 use super::{Connections, Phase, Shared};
@@ -70,7 +70,14 @@ pub(super) async fn run(
         }
     }
     connection.queue(&BackendMessage::CopyBothResponse(CopyFormat::default()));
+    let ahead = Ahead {
+        application_name: peer.application_name.clone(),
+        peer: peer.address.clone(),
+        timeline,
+        received: shared.origin.is_received(),
+    };
     if switch.is_none() && start > serving.flush {
+        ahead.say(start, serving.flush);
         let message = format!(
             "requested starting point {start} is ahead of the WAL flush position of this server {}",
             serving.flush
@@ -78,6 +85,10 @@ pub(super) async fn run(
         return Err(ServerError::error(SqlState::INTERNAL_ERROR, message).into());
     }
     connection.flush().await?;
+    if switch.is_none() && start == serving.flush {
+        // Nothing is left to send that could prove whose log the follower's is.
+        shared.origin.go_on_after(start);
+    }
     let config = SenderConfig { timeout: shared.settings.wal_sender_timeout, ..SenderConfig::default() };
     let mut machine = SenderMachine::new(config, start, serving.flush, Instant::now());
     if let Some(switch) = switch {
@@ -90,7 +101,7 @@ pub(super) async fn run(
         timeline,
         machine,
         feed: WalFeed::new(shared.source.dir().clone(), timeline, &serving),
-        standing: Standing::register(table, peer, slot, timeline, start, shared.moved.clone()),
+        standing: Standing::register(table, peer, slot, timeline, start, shared.moved.clone(), ahead),
         decoder: FrameDecoder::new(FramePhase::ClientStreaming { max_copy_data: MAX_FOLLOWER_MESSAGE }),
         serving: shared.source.serving(),
         phase: shared.phase.clone(),

@@ -22,8 +22,9 @@ use replication::error::{ServerError, SqlState};
 use runtime::sync::Mutex;
 use rustix::net::SendFlags;
 use tokio::sync::oneshot;
+use wal::Lsn;
 use walsender::serve::{
-    Adopter, BackupOptions, CheckpointHook, FollowersMoved, Listen, Origin, ServeError, Server,
+    Adopter, BackupOptions, CheckpointHook, FollowersMoved, Listen, LogWriter, Origin, ServeError, Server,
     ServerOptions, StdSocket,
 };
 use walsender::settings::Settings;
@@ -155,7 +156,23 @@ fn refuse(socket: &OwnedFd) {
 
 /// A standby's WAL is its leader's, until it is one itself.
 fn origin(engine: Weak<Engine>) -> Origin {
-    Origin::Asked(Arc::new(move || engine.upgrade().is_some_and(|engine| engine.is_read_only())))
+    Origin::Writer(Arc::new(EngineLog(engine)))
+}
+
+/// The log of an engine, which may be gone.
+struct EngineLog(Weak<Engine>);
+
+impl LogWriter for EngineLog {
+    fn is_received(&self) -> bool {
+        self.0.upgrade().is_some_and(|engine| engine.is_read_only())
+    }
+
+    fn go_on_after(&self, end: Lsn) {
+        let Some(engine) = self.0.upgrade() else { return };
+        if let Err(error) = engine.append_nothing_after(end) {
+            tracing::warn!("could not append to the log for a follower at its end: {}", error.chain());
+        }
+    }
 }
 
 /// Those who serve followers learn of each flush from the thread that made it: through the status file they would be woken

@@ -3,7 +3,7 @@
 //! Whoever serves a follower looks at the followers' table when that has said how far it is, notes how far enough of the
 //! named followers have written, synced and replayed, and moves the engine's confirmed position: to the least of what is
 //! flushed here and what the server's default of `synchronous_commit` asks of followers. A thread does the same for the
-//! followers of other processes, and from time to time. Sessions may ask for more or less before they are answered
+//! followers of other processes, and from time to time. Only what is said of the log written here counts (`log_of_ours`). Sessions may ask for more or less before they are answered
 //! ([`SynchronousCommit::reached`]); what everybody sees does not depend on that. A follower that is lost is replaced by
 //! the next in the list soon after its entry is gone; if there are too few, commits wait.
 //!
@@ -11,6 +11,7 @@
 //! followers have all of it. A standby shows what it has replayed, whatever its own rule; that counts from its promotion.
 
 mod acknowledged;
+mod log_of_ours;
 mod names;
 
 use std::io;
@@ -21,13 +22,14 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use engine::Engine;
-use replication::waldir::{FollowersReader, WalDir};
+use replication::waldir::{Follower, FollowersReader, WalDir};
 use runtime::sync::{Mutex, MutexGuard, RwLock};
 use wal::Lsn;
 use walsender::serve::FollowersMoved;
 
 use crate::session::Awaited;
 use acknowledged::Acknowledged;
+use log_of_ours::LogOfOurs;
 pub use names::{Acknowledgement, Method, NamesError, Standing, SynchronousNames};
 
 /// How soon the first follower of all, the death of a sender and a new configuration are noticed at the latest.
@@ -92,6 +94,7 @@ struct Shared {
     dir: WalDir,
     /// Their table, from when there is one.
     table: Mutex<Option<Arc<FollowersReader>>>,
+    log_of_ours: Mutex<LogOfOurs>,
     rule: Mutex<Rule>,
     acknowledged: Acknowledged,
     /// What was recovered is not confirmed, and the log says so.
@@ -111,12 +114,15 @@ impl SynchronousCommit {
             engine: Arc::downgrade(engine),
             dir,
             table: Mutex::default(),
+            log_of_ours: Mutex::default(),
             acknowledged: Acknowledged::by_nobody(&rule),
             holding: AtomicBool::new(engine.unconfirmed_recovery().is_some()),
             rule: Mutex::new(rule),
             watchers: RwLock::default(),
             stopping: AtomicBool::new(false),
         });
+        // Before anything is appended: who has been sent more than there is now, by another process, does not count.
+        shared.look()?;
         shared.say_what_is_awaited();
         let decides = Arc::clone(&shared);
         engine.set_durability(move |flushed| decides.flushed(flushed));
@@ -255,12 +261,26 @@ impl Shared {
         Ok(table.clone())
     }
 
+    /// The followers whose word is about the log that is written here; `None` while none is, for what they have then is
+    /// of a timeline that a promotion ends.
+    fn followers_of_our_log(&self, reader: &FollowersReader) -> io::Result<Option<Vec<Follower>>> {
+        let Some(engine) = self.engine.upgrade().filter(|engine| !engine.is_read_only()) else {
+            return Ok(None);
+        };
+        let mut ours = self.log_of_ours.lock();
+        let mut followers = reader.list()?;
+        // After the list: nobody is sent what is not appended yet.
+        let log = engine.log();
+        ours.retain(&mut followers, log.timeline(), log.inserted());
+        Ok(Some(followers))
+    }
+
     /// Looks how far the followers are, and confirms what they have.
     fn look(&self) -> io::Result<Heard> {
         let Some(reader) = self.open_table()? else { return Ok(Heard::OfAll) };
+        let Some(followers) = self.followers_of_our_log(&reader)? else { return Ok(Heard::OfSome) };
         let rule = self.rule();
         let Some(names) = &rule.names else { return Ok(Heard::OfAll) };
-        let followers = reader.list()?;
         let mut moved = false;
         for what in Acknowledgement::ALL {
             if let Some(lsn) = names.acknowledged(&followers, what) {

@@ -49,6 +49,9 @@ pub enum FollowerState {
     Streaming,
     /// Being let go at shutdown, or at the end of a timeline.
     Stopping,
+    /// Claims to have more than there is of its timeline: whoever serves it has lost WAL. Its word does not count; its
+    /// positions are what it claims.
+    Ahead,
 }
 
 impl FollowerState {
@@ -59,6 +62,7 @@ impl FollowerState {
             Self::Catchup => "catchup",
             Self::Streaming => "streaming",
             Self::Stopping => "stopping",
+            Self::Ahead => "ahead",
         }
     }
 
@@ -67,6 +71,7 @@ impl FollowerState {
             1 => Self::Catchup,
             2 => Self::Streaming,
             3 => Self::Stopping,
+            4 => Self::Ahead,
             _ => Self::Startup,
         }
     }
@@ -78,7 +83,8 @@ impl std::fmt::Display for FollowerState {
     }
 }
 
-/// One follower of a directory. Positions other than `sent` are its own word.
+/// One follower of a directory. Positions other than `sent` are its own word, as far as that is about what its connection
+/// has sent: see [`Positions`](crate::sender::Positions).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Follower {
     /// The process that serves it.
