@@ -3,8 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use wal::Lsn;
+use wal::{Lsn, TimelineId};
 
+use crate::engine::TimelinePosition;
 use crate::{PageId, TreeId};
 
 /// An error of the engine. Each says what it happened to; the embedder adds what to do.
@@ -36,6 +37,16 @@ pub enum EngineError {
         lsn: Lsn,
         /// Why.
         reason: String,
+    },
+    /// A newer timeline has left this directory's behind what may be on its pages: it cannot be followed.
+    #[error("{}", diverged(progress, *newer, *left))]
+    Diverged {
+        /// What may be on the pages.
+        progress: TimelinePosition,
+        /// The timeline that is not a child of that.
+        newer: TimelineId,
+        /// Where its history leaves the directory's; `None` if they have nothing in common.
+        left: Option<Lsn>,
     },
     /// The snapshot needs page versions that were given up to bound memory.
     #[error("snapshot too old: it reads as of {0}, and page versions that old were given up")]
@@ -102,4 +113,17 @@ impl EngineError {
         }
         text
     }
+}
+
+/// What lies past the fork, and what can be done.
+fn diverged(progress: &TimelinePosition, newer: TimelineId, left: Option<Lsn>) -> String {
+    let TimelinePosition { timeline, lsn } = progress;
+    let left = left.map_or_else(|| "nowhere".to_owned(), |left| format!("at {left}"));
+    format!(
+        "timeline {newer} is not a child of this directory's history: it leaves that {left}, and this directory has what was \
+         written up to {lsn} of timeline {timeline}, all of which timeline {newer} discarded from there on; take a new base \
+         backup of a server on timeline {newer}, or, to keep what is here and follow timeline {timeline}, remove \"{}\" from \
+         pg_wal",
+        newer.history_file_name()
+    )
 }

@@ -31,7 +31,18 @@ pub fn fatal(message: impl fmt::Display) -> ! {
     runtime::end::at_once(&message)
 }
 
-/// From now on [`fatal`] panics with a [`Fatal`] instead of aborting, in the whole process: for tests, and for
+/// Logs `message` and ends the process with exit code 1, without a core file: nothing is broken, but what this process has
+/// must be neither shown nor added to any more, and a restart will say the same.
+pub fn refuse(message: impl fmt::Display) -> ! {
+    let message = message.to_string();
+    tracing::error!("{message}");
+    if PANICS.load(Ordering::Relaxed) {
+        panic::panic_any(Fatal(message));
+    }
+    process::exit(1)
+}
+
+/// From now on [`fatal`] and [`refuse`] panic with a [`Fatal`] instead, in the whole process: for tests, and for
 /// simulations in which a node dies and its process goes on. Whatever was in use when it panics must not be used again.
 pub fn panic_instead_of_abort() {
     PANICS.store(true, Ordering::Relaxed);

@@ -30,7 +30,7 @@ pub mod snapshot;
 mod standby;
 pub mod transaction;
 
-pub use engine::{Engine, PendingCommit};
+pub use engine::{Engine, PendingCommit, TimelinePosition};
 pub use error::EngineError;
 pub use ids::{PageId, TreeId};
 pub use layout::InitOptions;

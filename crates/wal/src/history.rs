@@ -153,6 +153,33 @@ impl TimelineHistory {
         self.entries.iter().find(|entry| entry.timeline == timeline).map(|entry| entry.switch_point)
     }
 
+    /// Where this history and `other` part ways: the first position that is not of the same timeline in both, in what both
+    /// of them know. `None` if `other` goes on where this one ends, or the other way round, or they are the same.
+    pub fn parts_from(&self, other: &Self) -> Option<Lsn> {
+        // Each timeline ends at the latest where a later one was left.
+        let spans = |history: &Self| {
+            let mut end = Lsn::MAX;
+            let entries = history.entries.iter().rev().map(|entry| {
+                end = end.min(entry.switch_point);
+                (entry.timeline, end)
+            });
+            let mut spans: Vec<_> = [(history.timeline, Lsn::MAX)].into_iter().chain(entries).collect();
+            spans.reverse();
+            spans
+        };
+        let mut from = Lsn::INVALID;
+        for ((ours, our_end), (theirs, their_end)) in spans(self).into_iter().zip(spans(other)) {
+            if ours != theirs {
+                return Some(from);
+            }
+            if our_end != their_end {
+                return Some(our_end.min(their_end));
+            }
+            from = our_end;
+        }
+        None
+    }
+
     /// The timeline that wrote the byte at `lsn`. A switch point itself belongs to the newer timeline.
     pub fn timeline_at(&self, lsn: Lsn) -> TimelineId {
         let mut newer = self.timeline;
@@ -222,6 +249,31 @@ mod tests {
         let made = history.ancestor(tli(5), "x");
         assert_eq!(made.to_bytes(), b"1\t0/1902138\tno recovery target specified\n\n2\t0/2400120\tx\n");
         assert_eq!((made.begin(), made.positions()), (history.begin(), history.positions()));
+    }
+
+    #[test]
+    fn histories_part_where_they_first_differ() {
+        let parse = |number, file: &[u8]| TimelineHistory::parse(tli(number), file).unwrap();
+        let (one, two) = (TimelineHistory::root(), parse(2, b"1\t0/100\tx\n"));
+        let three = parse(3, b"1\t0/100\tx\n2\t0/200\tx\n");
+        let at = |ours: &TimelineHistory, other: &TimelineHistory| {
+            let parts = ours.parts_from(other);
+            assert_eq!(parts, other.parts_from(ours));
+            parts.map(Lsn::as_u64)
+        };
+        assert_eq!((at(&one, &one), at(&three, &three)), (None, None));
+        assert_eq!(
+            (at(&one, &two), at(&two, &three), at(&one, &three)),
+            (Some(0x100), Some(0x200), Some(0x100))
+        );
+        // Two that have the same number.
+        let other = parse(2, b"1\t0/180\ty\n");
+        assert_eq!((at(&two, &other), at(&three, &other)), (Some(0x100), Some(0x100)));
+        let other = parse(3, b"1\t0/180\ty\n");
+        assert_eq!((at(&two, &other), at(&three, &other)), (Some(0x100), Some(0x100)));
+        assert_eq!(at(&TimelineHistory::without_ancestors(tli(5)), &one), Some(0));
+        let odd = parse(3, b"1\t0/200\tx\n2\t0/150\tx\n");
+        assert_eq!(at(&one, &odd), Some(0x150), "of timeline 1 it uses no more than that");
     }
 
     #[test]

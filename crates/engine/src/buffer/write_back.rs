@@ -2,6 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
+use wal::Lsn;
+
 use super::BufferPool;
 use super::shard::Shard;
 use crate::page::{Page, SharedPage};
@@ -35,10 +37,7 @@ impl BufferPool {
     pub fn write_back(&self, id: PageId) -> Result<(), EngineError> {
         let shard = self.shard(id);
         let Some(mut writing) = Writing::begin(self, shard, id) else { return Ok(()) };
-        let lsn = writing.page.lsn();
-        if lsn > self.wal.flushed() {
-            self.wal.flush(lsn)?;
-        }
+        self.before_files_show(writing.page.lsn())?;
         // Others read the page meanwhile, so the checksum goes to a copy.
         let mut copy = Page::clone(&writing.page);
         copy.set_checksum(id.block.as_u32());
@@ -46,6 +45,12 @@ impl BufferPool {
         self.written.fetch_add(1, Ordering::Relaxed);
         writing.done = true;
         Ok(())
+    }
+
+    /// Makes sure of everything before `lsn` before a file is changed in a way that only that explains, other than by a
+    /// page of it: see [`WalBeforeData`](super::WalBeforeData).
+    pub(crate) fn before_files_show(&self, lsn: Lsn) -> Result<(), EngineError> {
+        if lsn > self.wal.flushed() { self.wal.flush(lsn) } else { Ok(()) }
     }
 
     /// How many pages are dirty.

@@ -23,6 +23,7 @@ mod tests;
 use wal::Lsn;
 use wal::payload::CheckPoint;
 
+use crate::engine::TimelinePosition;
 use crate::{EngineError, PageId};
 
 pub use checkpointer::Checkpointer;
@@ -51,8 +52,8 @@ pub enum Begun {
         record: Lsn,
         /// What it says.
         checkpoint: CheckPoint,
-        /// Up to where pages are applied now. Never ahead of what is durable of the log.
-        applied: Lsn,
+        /// Up to where replay was when it had replayed that record: not before its end.
+        reached: TimelinePosition,
         /// The pages that are dirty now.
         pages: Vec<PageId>,
     },

@@ -13,6 +13,7 @@ use super::pace::Pace;
 use super::report::Report;
 use super::{Begun, Cause, CheckpointOptions, CheckpointPages};
 use crate::control::{ClusterState, ControlStore, unix_seconds};
+use crate::engine::TimelinePosition;
 use crate::log::{Log, Recycled, Retention, record};
 use crate::{EngineError, PageId, TreeId};
 
@@ -66,10 +67,10 @@ impl Performer {
                     }
                     return Ok(());
                 }
-                Begun::Restartpoint { record, checkpoint, applied, pages } => {
+                Begun::Restartpoint { record, checkpoint, reached, pages } => {
                     self.announce("restartpoint", cause);
                     let written = self.write_all(&pages, cause, began, rest)?;
-                    self.record_restartpoint(cause, record, checkpoint, applied);
+                    self.record_restartpoint(cause, record, checkpoint, reached);
                     self.finish("restartpoint", checkpoint.redo, written, began);
                     return Ok(());
                 }
@@ -170,15 +171,21 @@ impl Performer {
         });
     }
 
-    fn record_restartpoint(&mut self, cause: Cause, record: Lsn, checkpoint: CheckPoint, applied: Lsn) {
-        let timeline = self.log.timeline();
+    fn record_restartpoint(
+        &mut self,
+        cause: Cause,
+        record: Lsn,
+        checkpoint: CheckPoint,
+        reached: TimelinePosition,
+    ) {
         self.control.update(|control| {
             control.checkpoint = record;
             control.checkpoint_copy = checkpoint;
-            // Pages in the files are as new as this.
-            if applied > control.min_recovery_point {
-                control.min_recovery_point = applied;
-                control.min_recovery_timeline = timeline;
+            // What the pages in the files show is admitted before they are written. A history that lacks the checkpoint
+            // itself is not to be followed either.
+            if reached.lsn > control.min_recovery_point {
+                control.min_recovery_point = reached.lsn;
+                control.min_recovery_timeline = reached.timeline;
             }
             if cause == Cause::Shutdown {
                 control.state = ClusterState::ShutDownInRecovery;

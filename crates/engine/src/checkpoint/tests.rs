@@ -327,7 +327,8 @@ fn a_restartpoint_takes_over_the_checkpoint_that_was_replayed_and_appends_nothin
     let cluster = Cluster::new();
     let checkpoint = wal::payload::CheckPoint { next_xid: 900, ..cluster.control.get().checkpoint_copy };
     let (record, applied) = (Lsn::new(0x10_0100), Lsn::new(0x10_0200));
-    let begun = Begun::Restartpoint { record, checkpoint, applied, pages: Vec::new() };
+    let reached = TimelinePosition { timeline: TimelineId::FIRST, lsn: applied };
+    let begun = Begun::Restartpoint { record, checkpoint, reached, pages: Vec::new() };
     let inserted = cluster.log.inserted();
     let start = |pages: Standby| {
         let (log, control) = (Arc::clone(&cluster.log), Arc::clone(&cluster.control));

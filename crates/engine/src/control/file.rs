@@ -95,7 +95,8 @@ pub struct ControlFile {
     pub checkpoint: Lsn,
     /// What that record says. Recovery starts at its redo position.
     pub checkpoint_copy: CheckPoint,
-    /// A standby must not be read before it has replayed this far; 0/0 on a leader.
+    /// A standby must not be read before it has replayed this far; 0/0 on a leader. Never behind what is in a standby's
+    /// files.
     pub min_recovery_point: Lsn,
     /// The timeline of `min_recovery_point`; 0 on a leader.
     pub min_recovery_timeline: TimelineId,

@@ -10,6 +10,7 @@ use runtime::sync::Mutex;
 use super::ControlFile;
 use super::file::FILE_LEN;
 use crate::EngineError;
+use crate::engine::TimelinePosition;
 use crate::fatal::fatal;
 
 /// Reads the control file once, and replaces it from then on.
@@ -44,6 +45,16 @@ impl ControlStore {
     /// What the file says now.
     pub fn get(&self) -> ControlFile {
         *self.current.lock()
+    }
+
+    /// Pages may be as new as `progress` from now on: raises the minimum recovery point, which never goes back.
+    pub(crate) fn admit(&self, progress: TimelinePosition) {
+        self.update(|control| {
+            if progress.lsn > control.min_recovery_point {
+                control.min_recovery_point = progress.lsn;
+                control.min_recovery_timeline = progress.timeline;
+            }
+        });
     }
 
     /// Changes the file; durable when this returns. That it cannot be is the end of the process.

@@ -7,7 +7,7 @@ use wal::Lsn;
 use wal::payload::CheckPoint;
 use wal::record::{ResourceManager, Xid};
 
-use super::Engine;
+use super::{Engine, TimelinePosition};
 use crate::checkpoint::{Begun, Cause, CheckpointOptions, CheckpointPages, Checkpointer, SyncReport};
 use crate::control::ControlStore;
 use crate::log::record;
@@ -116,9 +116,8 @@ impl Engine {
         let writer = self.writer();
         if self.is_read_only() {
             let restart = self.restart.lock().take();
-            let Some((record, checkpoint)) = restart else { return Begun::Nothing };
-            let applied = self.applied();
-            return Begun::Restartpoint { record, checkpoint, applied, pages: self.pool.begin_checkpoint() };
+            let Some((record, checkpoint, reached)) = restart else { return Begun::Nothing };
+            return Begun::Restartpoint { record, checkpoint, reached, pages: self.pool.begin_checkpoint() };
         }
         let mut appender = self.log.appender();
         let redo = appender.set_redo();
@@ -129,8 +128,8 @@ impl Engine {
     }
 
     /// A standby has replayed the checkpoint record that starts at `record`, and published all before it: a restartpoint
-    /// can be made of it.
-    pub(crate) fn set_restart(&self, record: Lsn, checkpoint: CheckPoint) {
-        *self.restart.lock() = Some((record, checkpoint));
+    /// can be made of it. Replay has `reached` so far, the record's end at least.
+    pub(crate) fn set_restart(&self, record: Lsn, checkpoint: CheckPoint, reached: TimelinePosition) {
+        *self.restart.lock() = Some((record, checkpoint, reached));
     }
 }

@@ -8,9 +8,10 @@ use replication::waldir::{Owner, OwnerError, WalDir, WalDirError, require_walwri
 use wal::payload::CheckPoint;
 use wal::{Lsn, TimelineHistory, TimelineId};
 
+use super::TimelinePosition;
 use super::backup_label::BackupLabel;
 use crate::buffer::{BufferPool, PoolOptions, WalBeforeData};
-use crate::control::{ControlFile, ControlStore};
+use crate::control::{ClusterState, ControlFile, ControlStore};
 use crate::fatal::fatal;
 use crate::log::LogOptions;
 use crate::relation::RelationFiles;
@@ -62,21 +63,54 @@ impl Directory {
     pub(crate) fn source(&self, timeline: TimelineId) -> Result<LogSource, EngineError> {
         let control = self.control.get();
         let dir = WalDir::new(self.wal_path(), Arc::clone(&self.disk));
-        let history = self.history(&dir, timeline)?;
-        let switched = history.switch_point_of(self.checkpoint.timeline);
-        if !history.contains(self.checkpoint.timeline)
-            || switched.is_some_and(|at| at < self.checkpoint_start)
-        {
-            return Err(EngineError::Directory(format!(
-                "timeline {timeline} is not a child of this directory's history: its latest checkpoint, at {}, is on \
-                 timeline {}",
-                self.checkpoint_start, self.checkpoint.timeline
-            )));
-        }
+        let history = self.history(timeline)?;
+        // The record itself must be in it, which is longer than a byte.
+        let lsn = self.checkpoint_start.saturating_add(1);
+        self.check(TimelinePosition { timeline: self.checkpoint.timeline, lsn }, &history)?;
         Ok(LogSource { dir, segment_size: control.segment_size, system_id: control.system_id, history })
     }
 
-    fn history(&self, dir: &WalDir, timeline: TimelineId) -> Result<TimelineHistory, EngineError> {
+    /// That everything that may be on the pages is in `newer`.
+    ///
+    /// # Errors
+    /// [`EngineError::Diverged`]; a history file that cannot be read.
+    pub(crate) fn check(
+        &self,
+        progress: TimelinePosition,
+        newer: &TimelineHistory,
+    ) -> Result<(), EngineError> {
+        let dir = WalDir::new(self.wal_path(), Arc::clone(&self.disk));
+        // Of a timeline whose history is not here only the newer one tells what it is.
+        let ours = match dir.history(progress.timeline) {
+            Ok(ours) => ours,
+            Err(WalDirError::MissingHistory { .. }) => newer.ancestor(progress.timeline, "unknown"),
+            Err(error) => return Err(wal_error(&error)),
+        };
+        progress.check(&ours, newer)
+    }
+
+    /// What the control file admits: how new the pages may be of a directory that is a standby's.
+    pub(crate) fn admitted(&self) -> TimelinePosition {
+        let ControlFile { min_recovery_point: lsn, min_recovery_timeline: timeline, .. } = self.control.get();
+        TimelinePosition { timeline, lsn }
+    }
+
+    /// The timeline that this directory is on itself, whatever newer ones its log's directory knows. A promotion that
+    /// crashed before its first checkpoint has only the minimum recovery point to say that there is a new one.
+    pub(crate) fn own_timeline(&self) -> TimelineId {
+        self.checkpoint.timeline.max(self.control.get().min_recovery_timeline)
+    }
+
+    /// Whether a leader wrote to it last, so that its log's end tells how new its pages may be, and not its control file.
+    pub(crate) fn was_leader(&self) -> bool {
+        let state = self.control.get().state;
+        self.label.is_none()
+            && !matches!(state, ClusterState::ArchiveRecovery | ClusterState::ShutDownInRecovery)
+    }
+
+    /// The ancestry of `timeline`, whose history file is there.
+    pub(crate) fn history(&self, timeline: TimelineId) -> Result<TimelineHistory, EngineError> {
+        let dir = WalDir::new(self.wal_path(), Arc::clone(&self.disk));
         dir.history(timeline).map_err(|error| wal_error(&error))
     }
 

@@ -37,11 +37,15 @@ impl DroppedTrees {
         let visible = flushed.min(pool.snapshots().oldest());
         let mut waiting = self.lock();
         let ripe = waiting.iter().take_while(|&&(end, _)| end <= visible).count();
-        let trees: Vec<TreeId> = waiting.drain(..ripe).map(|(_, tree)| tree).collect();
+        let trees: Vec<(Lsn, TreeId)> = waiting.drain(..ripe).collect();
         self.count.store(waiting.len(), Ordering::Release);
         drop(waiting);
-        for tree in trees {
+        for (end, tree) in trees {
             pool.forget_tree(tree);
+            if let Err(error) = pool.before_files_show(end) {
+                tracing::warn!("the files of dropped tree {tree} stay until the next start: {error}");
+                continue;
+            }
             if let Err(error) = pool.files().remove(tree) {
                 tracing::warn!("the files of dropped tree {tree} stay until the next start: {error}");
             }

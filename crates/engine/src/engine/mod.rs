@@ -16,6 +16,7 @@ mod durability;
 mod numbers;
 mod open;
 mod orphans;
+mod progress;
 mod publishing;
 mod recovery_wal;
 pub(crate) mod registry;
@@ -48,6 +49,7 @@ pub(crate) use directory::Directory;
 use dropped::DroppedTrees;
 use durability::Durability;
 pub(crate) use numbers::Numbers;
+pub use progress::TimelinePosition;
 use publishing::Publishing;
 pub(crate) use recovery_wal::RecoveryWal;
 use visibility::Visibility;
@@ -68,8 +70,8 @@ pub struct Engine {
     writer: Mutex<Writer>,
     pub(crate) dropped: DroppedTrees,
     checkpointer: OnceLock<Checkpointer>,
-    /// The last checkpoint replayed and not yet made a restartpoint of, with the start of its record.
-    restart: Mutex<Option<(Lsn, CheckPoint)>>,
+    /// The last checkpoint replayed and not yet made a restartpoint of, with the start of its record and how far replay was.
+    restart: Mutex<Option<(Lsn, CheckPoint, TimelinePosition)>>,
     oldest_needed: OnceLock<OldestNeeded>,
     /// Whether this is a standby, which takes no writes. Cleared for good by a promotion.
     read_only: AtomicBool,

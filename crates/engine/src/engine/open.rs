@@ -38,9 +38,7 @@ impl Engine {
         directory.sync_log()?;
         let wal = Arc::new(RecoveryWal::default());
         let pool = directory.pool(Arc::clone(&wal) as Arc<dyn WalBeforeData>, &options);
-        // A promotion that crashed before its first checkpoint has only this to say that there is a new timeline.
-        let timeline = directory.checkpoint.timeline.max(control.min_recovery_timeline);
-        let source = directory.source(timeline)?;
+        let source = directory.source(directory.own_timeline())?;
         let history = source.history.clone();
         let recovered = recover(&pool, source, &directory.checkpoint, directory.checkpoint_start)?;
         let backup_ended = match &directory.label {

@@ -66,6 +66,12 @@ impl LogReader {
         &self.source
     }
 
+    /// Goes back to `position`, the end of the record that starts at `prev`.
+    pub(crate) fn rewind(&mut self, position: Lsn, prev: Option<Lsn>) {
+        self.segments.reopen();
+        (self.position, self.prev) = (position, prev);
+    }
+
     /// Goes on with a newer timeline's history.
     pub(crate) fn set_history(&mut self, history: TimelineHistory) {
         self.segments.set_history(history.clone());

@@ -114,9 +114,13 @@ impl Replayer {
         self.runs
     }
 
-    /// Runs are read again from `source`, which has newer timelines than before.
-    pub(crate) fn set_source(&mut self, source: LogSource) {
+    /// Replay goes on after [`Replayer::end`] in `source`, which has newer timelines than before: whatever of an unfinished
+    /// run came after that was discarded.
+    pub(crate) fn set_source(&mut self, source: LogSource, rewound: bool) {
         self.source = source;
+        if rewound {
+            self.run.clear();
+        }
     }
 
     /// A page that a record was to change, that does not exist, and whose tree was not dropped since. All that was applied

@@ -7,6 +7,7 @@
 //! Until the pages are consistent (the end of the base backup it began with, or everything that it had replayed before
 //! a crash) nothing may be read: [`Standby::is_consistent`] tells.
 
+mod follow;
 mod promote;
 
 use std::fmt;
@@ -22,7 +23,7 @@ use wal::{Lsn, TimelineId};
 
 use crate::buffer::WalBeforeData;
 use crate::control::ClusterState;
-use crate::engine::{Directory, Parts, RecoveryWal};
+use crate::engine::{Directory, Parts, RecoveryWal, TimelinePosition};
 use crate::log::{Log, LogStart};
 use crate::replay::{LogReader, Met, Progress, Replayer};
 use crate::{Engine, EngineError, EngineOptions};
@@ -73,7 +74,13 @@ impl Standby {
         let directory = Directory::open(disk, dir)?;
         let control = directory.control.get();
         directory.sync_log()?;
-        let source = directory.source(directory.newest_timeline()?)?;
+        let was_leader = directory.was_leader();
+        // A leader's progress is the end of its own log, which has to be found before another history is looked at.
+        let timeline = if was_leader { directory.own_timeline() } else { directory.newest_timeline()? };
+        if !was_leader {
+            directory.check(directory.admitted(), &directory.history(timeline)?)?;
+        }
+        let source = directory.source(timeline)?;
         let start = LogStart {
             system_id: control.system_id,
             timeline: source.history.timeline(),
@@ -97,7 +104,10 @@ impl Standby {
             Some(label) if !label.from_standby => Lsn::MAX,
             _ => control.min_recovery_point.max(directory.checkpoint_start),
         };
-        directory.control.update(|control| control.state = ClusterState::ArchiveRecovery);
+        if !was_leader {
+            directory.control.update(|control| control.state = ClusterState::ArchiveRecovery);
+            wal.bound_by(Arc::clone(&directory.control), source.history.clone());
+        }
         let numbers = replayer.numbers();
         let engine =
             Engine::assemble(Parts { options, pool, log, numbers, applied: Lsn::INVALID, read_only: true });
@@ -114,7 +124,12 @@ impl Standby {
             committed_at: AtomicI64::new(i64::MIN),
             promoted: OnceLock::new(),
         });
-        standby.replay(&mut standby.driver(), Lsn::MAX, true)?;
+        let mut driver = standby.driver();
+        standby.replay(&mut driver, Lsn::MAX, true)?;
+        if was_leader {
+            standby.become_standby(&mut driver)?;
+        }
+        drop(driver);
         Ok(standby)
     }
 
@@ -155,23 +170,6 @@ impl Standby {
         Ok(driver.replayer.end())
     }
 
-    /// The leader has begun a newer timeline, whose history file is in `pg_wal`: replay follows it.
-    pub fn follow_newest_timeline(&self) -> Result<TimelineId, EngineError> {
-        let mut driver = self.driver();
-        let newest = driver.directory.newest_timeline()?;
-        let source = driver.directory.source(newest)?;
-        let (now, at) = (driver.replayer.timeline(), driver.reader.position());
-        let left = source.history.switch_point_of(now);
-        if newest != now && left.is_none_or(|left| left < at) {
-            return Err(EngineError::Directory(format!(
-                "timeline {newest} forked off timeline {now} before the current recovery point {at}"
-            )));
-        }
-        driver.reader.set_history(source.history.clone());
-        driver.replayer.set_source(source);
-        Ok(newest)
-    }
-
     /// Makes a last restartpoint. Nothing may be replayed afterwards.
     pub fn shutdown(&self) -> Result<(), EngineError> {
         self.engine.shutdown()
@@ -198,6 +196,7 @@ impl Standby {
             }
             self.read_to.store(reader.position().as_u64(), Ordering::Relaxed);
             let met = driver.replayer.publish()?;
+            driver.wal.reached(met.end);
             self.act_on(driver, met)?;
             // At the start pages in the files may be as new as the last record here: only then they are as of one LSN.
             let ended = matches!(progress, Progress::End(_));
@@ -232,7 +231,8 @@ impl Standby {
         }
         if let Some((record, checkpoint)) = met.checkpoint {
             driver.redo = checkpoint.redo;
-            self.engine.set_restart(record, checkpoint);
+            let reached = TimelinePosition { timeline: driver.replayer.timeline(), lsn: met.end };
+            self.engine.set_restart(record, checkpoint, reached);
         }
         let backup_ended = driver.directory.label.is_some_and(|label| met.backup_ends.contains(&label.redo));
         if backup_ended {
@@ -270,8 +270,11 @@ impl Standby {
                 control.checkpoint = record;
                 control.checkpoint_copy.redo = checkpoint.redo;
                 control.checkpoint_copy.timeline = checkpoint.timeline;
-                control.min_recovery_point = end;
-                control.min_recovery_timeline = timeline;
+                // Pages may be newer already, of transactions that are published in pieces.
+                if end > control.min_recovery_point {
+                    control.min_recovery_point = end;
+                    control.min_recovery_timeline = timeline;
+                }
             });
             driver.directory.retire_label()?;
         }

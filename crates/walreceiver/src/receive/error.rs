@@ -85,7 +85,8 @@ pub enum ReceiverError {
     NoSuchSlot(String),
     /// The timeline of the archive and the server's timeline of that number are two.
     #[error(
-        "history file \"{}\" differs from the server's history of timeline {timeline}: the histories have forked",
+        "history file \"{}\" differs from the server's history of timeline {timeline}: the histories have forked; take a new \
+         base backup of that server, or begin a new directory, if its history is the one to follow",
         path.display()
     )]
     ForkedHistory {

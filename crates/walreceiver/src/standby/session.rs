@@ -205,8 +205,9 @@ enum Begun {
     Ended(StandbyEnd),
 }
 
-/// Puts the history files of the timelines after `first` up to `last` into the directory, as far as they are not there
-/// (`WalRcvFetchTimeLineHistoryFiles`).
+/// Puts the history files of the timelines from `first` on up to `last` into the directory, as far as they are not there
+/// (`WalRcvFetchTimeLineHistoryFiles`). One that is there must be what the leader has: two promotions may have taken the
+/// same number.
 async fn fetch_histories(
     client: &mut Client,
     dir: &WalDir,
@@ -214,7 +215,22 @@ async fn fetch_histories(
     last: TimelineId,
 ) -> Result<(), ReceiverError> {
     for timeline in (first.as_u32()..=last.as_u32()).map(TimelineId::new) {
-        if timeline == TimelineId::FIRST || dir.history_bytes(timeline)?.is_some() {
+        if timeline == TimelineId::FIRST {
+            continue;
+        }
+        let path = dir.path().join(timeline.history_file_name());
+        if let Some(ours) = dir.history_bytes(timeline)? {
+            match client.timeline_history(timeline).await {
+                Ok((_, theirs)) if theirs[..] != ours[..] => {
+                    return Err(ReceiverError::ForkedHistory { path, timeline });
+                }
+                Ok(_) => {}
+                // It may have removed the file: then there is nothing to compare with.
+                Err(ClientError::Server(error)) => {
+                    tracing::debug!("the primary server has no history of timeline {timeline}: {error}");
+                }
+                Err(error) => return Err(error.into()),
+            }
             continue;
         }
         tracing::info!("fetching timeline history file for timeline {timeline} from primary server");
@@ -226,7 +242,6 @@ async fn fetch_histories(
             answer => answer?,
         };
         TimelineHistory::parse(timeline, &content)?;
-        let path = dir.path().join(timeline.history_file_name());
         durable_write(&**dir.disk(), &path, &content).map_err(ArchiveError::on("write", &path))?;
     }
     Ok(())

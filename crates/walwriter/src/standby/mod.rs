@@ -82,6 +82,9 @@ pub enum StandbyError {
     /// The engine's reason: a damaged page, a log that makes no sense.
     #[error("{0}")]
     Engine(String),
+    /// What is on the pages, or what its history file says, is not in the history that is to be followed.
+    #[error("{0}")]
+    Diverged(String),
     /// The archive's command failed in a way that must not be taken for a missing file.
     #[error(transparent)]
     Restore(#[from] RestoreError),
@@ -111,7 +114,10 @@ pub enum StandbyError {
 
 impl From<engine::EngineError> for StandbyError {
     fn from(error: engine::EngineError) -> Self {
-        Self::Engine(error.chain())
+        match error {
+            engine::EngineError::Diverged { .. } => Self::Diverged(error.to_string()),
+            error => Self::Engine(error.chain()),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use std::task::Waker;
 
 use anyhow::Context as _;
 use disk::Disk;
-use engine::fatal::fatal;
+use engine::fatal::{fatal, refuse};
 use engine::{Engine, EngineOptions, Standby};
 use replication::waldir::{SlotError, SlotName, WalDir};
 use runtime::sync::{Condvar, Mutex};
@@ -110,7 +110,10 @@ impl StandbyEvents for Events {
     }
 
     fn failed(&self, error: &StandbyError) {
-        fatal(format_args!("replay cannot go on: {error}"));
+        match error {
+            StandbyError::Diverged(_) => refuse(format_args!("this standby serves nobody any more: {error}")),
+            error => fatal(format_args!("replay cannot go on: {error}")),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod admission;
 mod crash;
+mod histories;
 mod lifecycle;
 mod long_runs;
 mod model;

@@ -10,6 +10,7 @@ mod streaming;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use engine::EngineError;
 use replication::waldir::WalDir;
 use wal::{Lsn, TimelineHistory};
 
@@ -137,15 +138,19 @@ impl Driver {
         self.standby.engine().applied()
     }
 
+    /// Goes over to the newest timeline whose history is in `pg_wal`. If that is not to be had without what was replayed,
+    /// nothing may be read any more, now or after a restart: somebody has to decide which of the two histories is to live.
     fn follow_newest_timeline(&mut self) -> Result<(), StandbyError> {
         match self.standby.follow_newest_timeline() {
             Ok(newest) => {
                 if newest != self.history.timeline() {
                     tracing::info!("following timeline {newest}");
+                    // What was received past the fork is of no use.
+                    self.durable = self.durable.min(self.standby.read_to());
                 }
                 self.history = self.dir.history(newest)?;
             }
-            // Somebody has to decide which of the two histories is to live.
+            Err(error @ EngineError::Diverged { .. }) => return Err(error.into()),
             Err(error) => {
                 tracing::error!("{}", error.chain());
                 self.history = self.dir.history(self.standby.timeline())?;

@@ -46,11 +46,15 @@ impl Driver {
         let left = self.shared.inbox.take_durable();
         self.replay_received(&receiver, left)?;
         let next = outcome?;
+        if self.dir.newest_timeline()?.is_some_and(|newest| newest > self.history.timeline()) {
+            // However the connection ended: the leader's newest history came first. Refused is what it lacks.
+            self.follow_newest_timeline()?;
+        }
         match ended {
             Ok(StandbyEnd::Stopped) => {}
-            Ok(StandbyEnd::TimelineEnded(_)) => {
-                self.follow_newest_timeline()?;
-                self.wait = FIRST_WAIT;
+            Ok(StandbyEnd::TimelineEnded(_)) => self.wait = FIRST_WAIT,
+            Err(error @ ReceiverError::ForkedHistory { .. }) => {
+                return Err(StandbyError::Diverged(error.to_string()));
             }
             Err(error) => self.explain(&error),
         }
