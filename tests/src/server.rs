@@ -114,6 +114,12 @@ impl Server {
         process.wait_within(DEADLINE * 2)
     }
 
+    /// Waits until it has ended by itself.
+    #[track_caller]
+    pub fn wait_for_end(&mut self) -> Finished {
+        self.running().wait()
+    }
+
     /// The lines of `postmaster.pid`, which is there while the server runs and after it was killed.
     pub(crate) fn lock_file(&self) -> Option<Vec<String>> {
         let file = std::fs::read_to_string(self.data.join("postmaster.pid")).ok()?;
