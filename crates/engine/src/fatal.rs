@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::panic;
+use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What [`fatal`] panics with after [`panic_instead_of_abort`].

@@ -95,6 +95,24 @@ pub enum ReceiverError {
         /// Whose history.
         timeline: TimelineId,
     },
+    /// The directory holds whole segments that the server's newest timeline has discarded.
+    #[error(
+        "this directory holds WAL of timeline {timeline} up to {end}, but the server's timeline {newest} left that at {left}: \
+         to follow the server, move \"{first}\" and everything of timeline {timeline} after it out of the directory, or use \
+         another directory"
+    )]
+    PastFork {
+        /// The directory's timeline.
+        timeline: TimelineId,
+        /// How far it goes.
+        end: Lsn,
+        /// The server's.
+        newest: TimelineId,
+        /// Where that left the directory's.
+        left: Lsn,
+        /// The first segment that has nothing of the server's history.
+        first: String,
+    },
     /// A history file from the server makes no sense.
     #[error(transparent)]
     History(#[from] HistoryError),
@@ -154,6 +172,7 @@ impl ReceiverError {
             | Self::Stopped
             | Self::ServerShutdown
             | Self::NextTimeline { .. }
+            | Self::PastFork { .. }
             | Self::Behind { .. } => false,
             Self::DatabaseSpecific
             | Self::SystemChanged { .. }

@@ -82,6 +82,9 @@ impl Session<'_> {
                 self.options.sync,
                 Naming::Partial,
             )?;
+            if server.timeline > start.timeline {
+                self.check_fork(&mut client, server.timeline, &point).await?;
+            }
             tracing::info!("starting log streaming at {} (timeline {})", start.lsn, start.timeline);
             let slot = self.options.slot.as_deref();
             let (received, next) = match self
@@ -184,6 +187,35 @@ impl Session<'_> {
             (Err(error), None) => return Err(error.into()),
         };
         Ok(TimelineHistory::parse(timeline, &content)?)
+    }
+
+    /// That the server's newest timeline did not leave this directory's before where we would go on. What is here of an
+    /// unfinished segment past the fork stays as it is, under its own timeline's name, and is not gone on with.
+    async fn check_fork(
+        &self,
+        client: &mut Client,
+        newest: TimelineId,
+        point: &ResumePoint,
+    ) -> Result<(), ReceiverError> {
+        let StreamingStart { timeline, lsn } = point.start;
+        // A server that does not tell will say itself what it has not.
+        let Ok((_, content)) = client.timeline_history(newest).await else { return Ok(()) };
+        let Some(left) = TimelineHistory::parse(newest, &content)?.switch_point_of(timeline) else {
+            return Ok(());
+        };
+        if lsn > left {
+            let segment = self.identity.segment_size.segment_of(left).next();
+            let first = segment.file_name(timeline, self.identity.segment_size);
+            return Err(ReceiverError::PastFork { timeline, end: point.proven, newest, left, first });
+        }
+        if point.proven > left {
+            tracing::warn!(
+                "this directory holds WAL of timeline {timeline} up to {}, but the server's timeline {newest} left that at \
+                 {left}: what is past it was discarded there; it is kept here and not gone on with",
+                point.proven
+            );
+        }
+        Ok(())
     }
 
     /// Receives one timeline; also how far it was received.
