@@ -281,6 +281,26 @@ fn swapped_truncated_and_missing_segments_are_named() {
 }
 
 #[test]
+fn a_file_that_is_removed_under_its_receiver_ends_it_and_is_named() {
+    let root = TempRoot::new("removed");
+    let options = Options::default().wal_segment_mib(1).setting("checkpoint_timeout", "1h");
+    let leader = Postgres::start_new(&root, "leader", Version::V15, options);
+    leader.sql("create table t as select generate_series(1, 100) as n");
+    let path = root.dir("archive");
+    let receiver = walreceiver(&root, &leader.conninfo(), &path).args(["-s", "1", "--synchronous"]).spawn();
+    let unfinished = |name: &String| name.ends_with(".partial");
+    let end = leader.flush_lsn();
+    wait_until("the receiver to have everything", || {
+        leader.sql(&format!("select flush_lsn >= '{end}' from pg_stat_replication")) == "t"
+    });
+    let file = archive::wal_files(&path).into_iter().find(unfinished).expect("an unfinished segment");
+    std::fs::remove_file(path.join(&file)).unwrap();
+    // Nothing new comes: it has to look by itself.
+    let line = receiver.wait().failure("");
+    assert!(line.contains(&file) && line.contains("removed"), "{line}");
+}
+
+#[test]
 fn what_is_sound_is_handed_out_whole() {
     let archive = archive_of_one_timeline();
     let fetch = |name: &str, target: &str| {

@@ -3,14 +3,12 @@
 use std::collections::BTreeMap;
 
 use wal::{
-    Expectations, Lsn, SegmentNo, SegmentSize, SystemId, TimelineHistory, TimelineId, Validator, WalError,
-    WalVersion,
+    Expectations, Lsn, SegmentNo, SegmentSize, Stop, SystemId, TimelineHistory, TimelineId, Validator,
+    WalError, WalVersion, Walk,
 };
 
 use super::segment::OpenSegment;
 use super::{SegmentFile, WalDir, WalDirError};
-
-const CHUNK: usize = 256 << 10;
 
 /// The end of a directory's WAL, and what was learnt on the way there.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -127,16 +125,21 @@ impl Scan<'_> {
     /// Validates from the start of `first` on, over all segments that follow without a gap.
     fn forward(&self, first: SegmentNo) -> Result<EndOfWal, WalDirError> {
         let expectations = Expectations::new(self.size, self.history.clone());
-        let mut validator = Validator::new(self.size.start_of(first), expectations);
+        let mut walk = Walk::new(Validator::new(self.size.start_of(first), expectations));
         let mut stopped_by = None;
-        let mut buffer = vec![0; CHUNK];
         let mut next = first;
-        while let Some(file) = self.segments.get(&next)
-            && stopped_by.is_none()
-            && self.feed_segment(&mut validator, file, &mut buffer, &mut stopped_by)?
-        {
-            next = next.next();
+        while let Some(file) = self.segments.get(&next) {
+            match self.walk_segment(&mut walk, file) {
+                Ok(true) => next = next.next(),
+                Ok(false) | Err(Stop::Ended) => break,
+                Err(Stop::Invalid(error)) => {
+                    stopped_by = Some(error);
+                    break;
+                }
+                Err(Stop::Unreadable(error)) => return Err(error),
+            }
         }
+        let validator = walk.validator();
         let lsn = validator.record_end();
         Ok(EndOfWal {
             timeline: self.history.timeline_at(lsn),
@@ -150,32 +153,15 @@ impl Scan<'_> {
         })
     }
 
-    /// Whether the validator has taken the segment to its end.
-    fn feed_segment(
-        &self,
-        validator: &mut Validator,
-        file: &SegmentFile,
-        buffer: &mut [u8],
-        stopped_by: &mut Option<WalError>,
-    ) -> Result<bool, WalDirError> {
-        let open = OpenSegment::open(self.dir, file.timeline, file.segment, self.size)?;
-        let Some(open) = open else { return Ok(false) };
+    /// Walks to the segment's end, or to where its timeline was left; whether that is the segment's end.
+    fn walk_segment(&self, walk: &mut Walk, file: &SegmentFile) -> Result<bool, Stop<WalDirError>> {
+        let open = OpenSegment::open(self.dir, file.timeline, file.segment, self.size);
+        let Some(open) = open.map_err(Stop::Unreadable)? else { return Ok(false) };
         let segment_end = self.size.end_of(file.segment);
         // Where this timeline was left its file may go on, with records that are no part of this history.
         let end = self.history.switch_point_of(file.timeline).unwrap_or(Lsn::MAX).min(segment_end);
-        let mut lsn = self.size.start_of(file.segment);
-        while lsn < end {
-            let room = (end.bytes_since(lsn) as usize).min(buffer.len());
-            let count = open.read_at(buffer.split_at_mut(room).0, self.size.offset_of(lsn))?;
-            if count == 0 {
-                return Ok(false);
-            }
-            if let Err(error) = validator.feed(buffer.split_at(count).0) {
-                *stopped_by = Some(error);
-                return Ok(false);
-            }
-            lsn = lsn.saturating_add(count as u64);
-        }
-        Ok(lsn == segment_end)
+        let mut source = |at: Lsn, buffer: &mut [u8]| open.read_at(buffer, self.size.offset_of(at));
+        walk.advance(&mut source, end)?;
+        Ok(end == segment_end)
     }
 }

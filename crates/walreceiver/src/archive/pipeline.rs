@@ -183,6 +183,11 @@ impl Pipeline {
         self.shared.syncer.check()
     }
 
+    /// An error if the file being written was removed.
+    pub(crate) fn still_there(&self) -> Result<(), ArchiveError> {
+        self.shared.syncer.still_there()
+    }
+
     /// Makes everything written durable without delay; the observer hears of it.
     pub(crate) fn sync_now(&self) {
         self.shared.request_sync();

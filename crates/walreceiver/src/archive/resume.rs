@@ -2,11 +2,9 @@
 
 use disk::OpenMode;
 use replication::waldir::{SegmentReader, StreamingStart, WalDir, WalDirError};
-use wal::{Expectations, Lsn, SegmentSize, SystemId, TimelineHistory, TimelineId, Validator};
+use wal::{Expectations, Lsn, SegmentSize, Stop, SystemId, TimelineHistory, TimelineId, Validator, Walk};
 
 use super::{ArchiveError, Naming, SegmentFiles};
-
-const CHUNK: usize = 1 << 20;
 
 /// How to go on with a directory.
 #[derive(Debug)]
@@ -149,22 +147,17 @@ impl From<WalDirError> for Stopped {
 /// Feeds the validator the segment it stands at the start of, as far as its file goes.
 fn validate_segment(
     reader: &mut SegmentReader,
-    mut validator: Validator,
+    validator: Validator,
     timeline_at: impl Fn(Lsn) -> TimelineId,
 ) -> Result<Validator, Stopped> {
     let end = validator.segment_size().end_of(validator.segment_size().segment_of(validator.position()));
-    let mut buffer = vec![0; CHUNK];
-    while validator.position() < end {
-        let at = validator.position();
-        let count = reader.read_at(timeline_at(at), at, &mut buffer)?;
-        if count == 0 {
-            break;
-        }
-        if let Err(error) = validator.feed(buffer.split_at(count).0) {
-            return Err(Stopped::Invalid(Box::new(validator), error));
-        }
+    let mut walk = Walk::new(validator);
+    let mut source = |at: Lsn, buffer: &mut [u8]| reader.read_at(timeline_at(at), at, buffer);
+    match walk.advance(&mut source, end) {
+        Ok(()) | Err(Stop::Ended) => Ok(walk.into_validator()),
+        Err(Stop::Invalid(error)) => Err(Stopped::Invalid(Box::new(walk.into_validator()), error)),
+        Err(Stop::Unreadable(error)) => Err(error.into()),
     }
-    Ok(validator)
 }
 
 /// Syncs the last finished and the unfinished segment and the directory: their writer may have been killed, or told

@@ -82,6 +82,15 @@ impl Syncer {
         self.unsynced.check()
     }
 
+    /// An error if the segment being written was removed since: what was acknowledged of it is lost then, and nobody but
+    /// its receiver, which has it open, can know.
+    pub(crate) fn still_there(&self) -> Result<(), ArchiveError> {
+        let Some(current) = self.unsynced.lock().current.clone() else { return Ok(()) };
+        still_there(&*current.file)
+            .map_err(ArchiveError::on("keep", &current.path))
+            .map_err(|error| self.unsynced.fail(error))
+    }
+
     /// Makes everything that had been written when this was called durable; `report` hears of each step.
     pub(crate) fn sync(&self, report: &dyn Fn(Lsn)) -> Result<(), ArchiveError> {
         let _turn = self.turn.lock();

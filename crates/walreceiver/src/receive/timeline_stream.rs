@@ -164,7 +164,11 @@ impl TimelineStream {
         let mut machine = self.acknowledger.machine();
         while let Some(action) = machine.poll(now) {
             match action {
-                ReceiverAction::SendStatus(status) => self.acknowledger.send(&status),
+                ReceiverAction::SendStatus(status) => {
+                    // Also where nothing new comes, and so nothing is synced.
+                    self.pipeline.still_there()?;
+                    self.acknowledger.send(&status);
+                }
                 ReceiverAction::Sync => self.pipeline.sync_now(),
                 ReceiverAction::EndCopy => return Ok(Next::EndCopy),
                 ReceiverAction::GiveUp => {

@@ -9,7 +9,7 @@ use std::{fs, io};
 
 use replication::waldir::{ControlFile, SegmentReader, WalDir, WalDirError};
 use wal::page::{LONG_HEADER, PageHeader};
-use wal::{Expectations, Lsn, SegmentNo, TimelineHistory, TimelineId, Validator};
+use wal::{Expectations, Lsn, SegmentNo, Stop, TimelineHistory, TimelineId, Validator, Walk};
 
 /// What is certainly durable in a running server's directory.
 pub(super) struct CertainlyDurable {
@@ -79,31 +79,26 @@ fn begins(
 /// The end of the latest checkpoint's record; its beginning should the record not be readable.
 fn checkpoint_end(reader: &mut SegmentReader, control: &ControlFile) -> Result<Lsn, WalDirError> {
     let size = control.segment_size;
-    let mut position = size.floor(control.checkpoint);
     let expectations = Expectations {
         system_id: Some(control.system_id),
         ..Expectations::new(size, reader.history().clone())
     };
-    let mut validator = Validator::new(position, expectations);
-    let mut buffer = vec![0; 64 << 10];
+    let mut walk = Walk::new(Validator::new(size.floor(control.checkpoint), expectations));
+    let mut source = |at: Lsn, buffer: &mut [u8]| reader.read_at(control.timeline, at, buffer);
+    // In bulk up to the record, and then in small steps, so as to stop at its end.
+    let mut limit = control.checkpoint;
     loop {
-        // In bulk up to the record, and then in small steps, so as to stop at its end.
-        let left = control.checkpoint.bytes_since(position);
-        let wanted = if left > 0 { left.min(buffer.len() as u64) as usize } else { 8 };
-        let (bytes, _) = buffer.split_at_mut(wanted);
-        match reader.read_exact_at(control.timeline, position, bytes) {
+        match walk.advance(&mut source, limit) {
             Ok(()) => {}
-            Err(WalDirError::MissingSegment { .. } | WalDirError::ShortSegment { .. }) => {
+            Err(Stop::Unreadable(WalDirError::MissingSegment { .. } | WalDirError::ShortSegment { .. })) => {
                 return Ok(control.checkpoint);
             }
-            Err(error) => return Err(error),
+            Err(Stop::Ended | Stop::Invalid(_)) => return Ok(control.checkpoint),
+            Err(Stop::Unreadable(error)) => return Err(error),
         }
-        if validator.feed(bytes).is_err() {
-            return Ok(control.checkpoint);
+        if walk.validator().last_record().is_some_and(|last| last >= control.checkpoint) {
+            return Ok(walk.validator().record_end());
         }
-        position = position.saturating_add(wanted as u64);
-        if validator.last_record().is_some_and(|last| last >= control.checkpoint) {
-            return Ok(validator.record_end());
-        }
+        limit = limit.saturating_add(8);
     }
 }

@@ -2,9 +2,7 @@
 
 use disk::OpenMode;
 use replication::waldir::{SegmentReader, WalDir, WalDirError};
-use wal::{Expectations, Lsn, SegmentNo, SegmentSize, SystemId, TimelineHistory, Validator};
-
-const CHUNK: usize = 256 << 10;
+use wal::{Expectations, Lsn, SegmentNo, SegmentSize, Stop, SystemId, TimelineHistory, Validator, Walk};
 
 /// What a cluster's WAL looks like.
 #[derive(Debug, Clone)]
@@ -61,21 +59,20 @@ fn validate(
     limit: Lsn,
 ) -> Result<Extent, WalDirError> {
     let mut reader = SegmentReader::new(dir.clone(), expect.segment_size, history.clone());
-    let mut validator = Validator::new(start, expect.clone());
-    let mut buffer = vec![0; CHUNK];
-    let mut at = start;
-    while at < limit {
-        let wanted = limit.bytes_since(at).min(CHUNK as u64) as usize;
-        match reader.read_at(history.timeline_at(at), at, buffer.split_at_mut(wanted).0) {
-            Ok(0) | Err(WalDirError::MissingSegment { .. } | WalDirError::ShortSegment { .. }) => break,
-            Ok(count) if validator.feed(buffer.split_at(count).0).is_ok() => {
-                at = at.saturating_add(count as u64);
-            }
-            Ok(_) => break,
-            Err(error) => return Err(error),
-        }
+    let mut walk = Walk::new(Validator::new(start, expect.clone()));
+    // What was read before the piece in which it stops being valid.
+    let mut good = start;
+    let mut source = |at: Lsn, buffer: &mut [u8]| {
+        good = at;
+        reader.read_at(history.timeline_at(at), at, buffer)
+    };
+    match walk.advance(&mut source, limit) {
+        Ok(()) => good = limit,
+        Err(Stop::Unreadable(WalDirError::MissingSegment { .. } | WalDirError::ShortSegment { .. })) => {}
+        Err(Stop::Ended | Stop::Invalid(_)) => {}
+        Err(Stop::Unreadable(error)) => return Err(error),
     }
-    Ok(Extent { end: validator.record_end(), wanted: expect.segment_size.floor(at) })
+    Ok(Extent { end: walk.validator().record_end(), wanted: expect.segment_size.floor(good) })
 }
 
 /// Syncs a segment's file, if it is there.
