@@ -194,3 +194,51 @@ fn a_timeline_that_forked_off_behind_what_a_follower_has_is_refused() {
     assert!(refused.stderr.contains("is not in this server's history"), "{refused}");
     receiver.interrupt().success();
 }
+
+#[test]
+fn timeline_numbers_that_were_skipped_keep_nobody_from_the_newest() {
+    let root = TempRoot::new("skipped");
+    let (mut leader, upstream) = pair(&root, Version::V15);
+    let archive = root.dir("archive");
+    let receiver = receive(&leader, &archive);
+    let mut follower = leader.clone_with_pg_basebackup("follower");
+    let mut restored = leader.clone_with_pg_basebackup("restored");
+    leader.sql("create table before as select 1 as x");
+    let end = leader.flush_lsn();
+    upstream.wait_for_replay(end);
+    wait_until("the archive to have everything", || {
+        let written = format!("select count(*) from pg_stat_replication where write_lsn >= '{end}'");
+        leader.sql(&written) == "2"
+    });
+    receiver.interrupt().success();
+    leader.stop(Shutdown::Immediate);
+    // Standbys that took these numbers were thrown away.
+    for timeline in 2..=6 {
+        let history = format!("1\t{end}\ttaken elsewhere\n");
+        root.file(upstream.wal_dir().join(format!("{timeline:08X}.history")), history);
+    }
+    upstream.promote();
+    let receiver = receive(&upstream, &archive);
+    upstream.sql("create table after as select 2 as x");
+    let end = upstream.switch_wal();
+    wait_for_segment(&archive, 7, end);
+    let names = archive::wal_files(&archive);
+    let histories: Vec<_> = names.into_iter().filter(|name| name.ends_with(".history")).collect();
+    assert_eq!(histories, ["00000007.history"]);
+
+    let sender = Walsender::start_new(&root, &archive);
+    follower.follow(&sender.conninfo());
+    follower.start();
+    follower.wait_for_replay(end);
+    assert_eq!(follower.sql("select before.x, after.x from before, after"), "1|2");
+    assert_eq!(received_timeline(&follower), "7");
+
+    receiver.interrupt().success();
+    let fetch = walship_tests::Tool::ours(&root, "walreceiver");
+    let command = format!("{} fetch -D {} %f %p", fetch.program().display(), archive.display());
+    restored.configure("restore_command", &command);
+    root.file(restored.data().join("recovery.signal"), "");
+    restored.start();
+    wait_until("the end of recovery", || restored.sql("select pg_is_in_recovery()") == "f");
+    assert_eq!(restored.sql("select before.x, after.x from before, after"), "1|2");
+}
