@@ -1,4 +1,4 @@
-//! Creating and dropping the receiver's slot (`--create-slot`, `--drop-slot`).
+//! The receiver's slot at its server: made and dropped by command (`--create-slot`, `--drop-slot`), or made when it is missing.
 
 use replication::client::{Client, ClientError, SlotOptions};
 use replication::error::SqlState;
@@ -8,6 +8,24 @@ pub async fn create(client: &mut Client, name: &str, if_not_exists: bool) -> Res
     match client.create_physical_slot(name, SlotOptions::default()).await {
         Err(error) if if_not_exists && error.code() == Some(SqlState::DUPLICATE_OBJECT) => Ok(()),
         done => done,
+    }
+}
+
+/// Creates the slot if the server has not got it, such as one that has just been promoted. It keeps WAL from now on at
+/// once; whether older WAL that is needed is still there shows when that is asked for.
+pub async fn create_if_missing(client: &mut Client, name: &str) -> Result<(), ClientError> {
+    // Asked first, lest each connection leave an error in the server's log; older servers cannot be asked.
+    if client.server_version().major() >= 15 && client.read_slot(name).await?.is_some() {
+        return Ok(());
+    }
+    let options = SlotOptions { reserve_wal: true, ..SlotOptions::default() };
+    match client.create_physical_slot(name, options).await {
+        Err(error) if error.code() == Some(SqlState::DUPLICATE_OBJECT) => Ok(()),
+        Ok(()) => {
+            tracing::info!("created replication slot \"{name}\" on the server, which did not have it");
+            Ok(())
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -95,6 +95,9 @@ pub(crate) struct ReceiveArguments {
     /// Create the slot and exit
     #[arg(long)]
     pub(crate) create_slot: bool,
+    /// While receiving: have the server create the slot whenever it has not got it, as after a failover
+    #[arg(long)]
+    pub(crate) create_slot_if_missing: bool,
     /// Drop the slot and exit
     #[arg(long)]
     pub(crate) drop_slot: bool,

@@ -45,6 +45,9 @@ fn task(arguments: &ReceiveArguments) -> anyhow::Result<Task> {
     if arguments.synchronous && arguments.no_sync {
         bail!("cannot use --synchronous together with --no-sync");
     }
+    if arguments.create_slot_if_missing && arguments.slot.is_none() {
+        bail!("--create-slot-if-missing needs a slot to be specified using --slot");
+    }
     let slot = |option| {
         let slot = arguments.slot.clone();
         slot.with_context(|| format!("{option} needs a slot to be specified using --slot"))
@@ -87,6 +90,7 @@ async fn perform(task: Task, arguments: ReceiveArguments) -> anyhow::Result<()> 
         prompt,
         dir,
         slot: arguments.slot,
+        create_slot_if_missing: arguments.create_slot_if_missing,
         synchronous: arguments.synchronous,
         end_position: arguments.endpos,
         no_loop: arguments.no_loop,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use replication::client::{ClientError, ConnectError};
+use replication::error::{ServerError, SqlState};
 use replication::receiver::ReceiveError;
 use replication::waldir::{Owner, StatusWriterError, WalDirError};
 use wal::{HistoryError, Lsn, TimelineId, WalError};
@@ -80,9 +81,30 @@ pub enum ReceiverError {
         /// Ours.
         ours: TimelineId,
     },
-    /// The slot does not exist.
-    #[error("replication slot \"{0}\" does not exist")]
-    NoSuchSlot(String),
+    /// The slot does not exist at this server: one that was promoted, for instance, has only slots of its own.
+    #[error(
+        "replication slot \"{name}\" does not exist on the server: create it there, or have it created from here with \
+         {remedy}; until then no WAL is received"
+    )]
+    NoSuchSlot {
+        /// Its name.
+        name: String,
+        /// The option, or the setting, that has it created.
+        remedy: &'static str,
+    },
+    /// The server has removed WAL that the archive does not have.
+    #[error(
+        "{error}; this directory needs WAL from {from} of timeline {timeline} on: put the missing segments into it if \
+         another archive has them, or receive into a new directory"
+    )]
+    WalRemoved {
+        /// What the server said.
+        error: Box<ServerError>,
+        /// What was asked for.
+        from: Lsn,
+        /// On which timeline.
+        timeline: TimelineId,
+    },
     /// The timeline of the archive and the server's timeline of that number are two.
     #[error(
         "history file \"{}\" differs from the server's history of timeline {timeline}: the histories have forked; take a new \
@@ -159,7 +181,39 @@ impl From<ResumeError> for ReceiverError {
     }
 }
 
+/// What START_REPLICATION was for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    pub(crate) slot: Option<&'a str>,
+    pub(crate) from: Lsn,
+    pub(crate) timeline: TimelineId,
+    /// What has a missing slot created.
+    pub(crate) remedy: &'static str,
+}
+
 impl ReceiverError {
+    /// What a refusal of START_REPLICATION means.
+    pub(crate) fn refused(self, asked: Asked<'_>) -> Self {
+        match (self, asked.slot) {
+            (Self::Client(ClientError::Server(error)), Some(name))
+                if error.code == SqlState::UNDEFINED_OBJECT =>
+            {
+                Self::NoSuchSlot { name: name.to_owned(), remedy: asked.remedy }
+            }
+            (error, _) => error.at(asked.from, asked.timeline),
+        }
+    }
+
+    /// What an error means that came when WAL from `from` on was wanted.
+    pub(crate) fn at(self, from: Lsn, timeline: TimelineId) -> Self {
+        match self {
+            Self::Client(ClientError::Server(error)) if error.code == SqlState::UNDEFINED_FILE => {
+                Self::WalRemoved { error, from, timeline }
+            }
+            other => other,
+        }
+    }
+
     /// Whether trying again could only fail the same way, or would do harm.
     pub fn is_final(&self) -> bool {
         match self {
@@ -173,10 +227,11 @@ impl ReceiverError {
             | Self::ServerShutdown
             | Self::NextTimeline { .. }
             | Self::PastFork { .. }
-            | Self::Behind { .. } => false,
+            | Self::Behind { .. }
+            | Self::NoSuchSlot { .. }
+            | Self::WalRemoved { .. } => false,
             Self::DatabaseSpecific
             | Self::SystemChanged { .. }
-            | Self::NoSuchSlot(_)
             | Self::ForkedHistory { .. }
             | Self::History(_)
             | Self::Resume(_)

@@ -16,7 +16,7 @@
 pub(crate) mod acknowledger;
 pub(crate) mod answer;
 mod backoff;
-mod error;
+pub(crate) mod error;
 mod options;
 pub(crate) mod publisher;
 mod session;

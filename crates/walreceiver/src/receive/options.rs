@@ -20,6 +20,8 @@ pub struct ReceiverOptions {
     pub dir: PathBuf,
     /// `-S`: the slot to stream with.
     pub slot: Option<String>,
+    /// `--create-slot-if-missing`: have the server make the slot whenever it has not got it.
+    pub create_slot_if_missing: bool,
     /// `--synchronous`: make WAL durable and acknowledge it at once.
     pub synchronous: bool,
     /// `-E`: stop once a byte past this position has been received.

@@ -40,6 +40,7 @@ impl Publisher {
         self.heard(None);
         self.update(|status| {
             status.connected = true;
+            status.connected_since = Some(UnixMicros::now());
             if !status.flush.is_valid() {
                 status.timeline = now.timeline;
                 status.timeline_start = now.start;
@@ -49,7 +50,10 @@ impl Publisher {
     }
 
     pub(crate) fn disconnected(&self) {
-        self.update(|status| status.connected = false);
+        self.update(|status| {
+            status.connected = false;
+            status.connected_since = None;
+        });
     }
 
     /// The server was heard, and may have said how far it is.

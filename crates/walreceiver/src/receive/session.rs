@@ -13,12 +13,17 @@ use wal::{Lsn, SegmentSize, SystemId, TimelineHistory, TimelineId};
 
 use super::acknowledger::Acknowledger;
 use super::answer::answered;
+use super::error::Asked;
 use super::publisher::{PublishedTimeline, Publisher};
 use super::timeline_stream::{SILENCE_LIMIT, StreamEnd, TimelineStream};
 use super::{ReceiverError, ReceiverOptions};
 use crate::archive::resume::{self, ResumePoint};
 use crate::archive::{ArchiveError, ArchiveWriter, Naming, Observer, Pipeline, SegmentFiles};
 use crate::compress::Compressor;
+use crate::slot;
+
+/// What has a missing slot created.
+const REMEDY: &str = "--create-slot-if-missing";
 
 /// How long a server may take to answer that we want no more.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -58,6 +63,9 @@ impl Session<'_> {
             let (found, expected) = (server.system_id, self.identity.system_id);
             return Err(ReceiverError::SystemChanged { found, expected });
         }
+        if let Some(slot) = self.options.slot.as_deref().filter(|_| self.options.create_slot_if_missing) {
+            self.answered(slot::create_if_missing(&mut client, slot)).await?;
+        }
         let size = self.identity.segment_size;
         let (found, skipped) = self.dir.streaming_start(size)?;
         for segment in skipped {
@@ -87,10 +95,9 @@ impl Session<'_> {
             }
             tracing::info!("starting log streaming at {} (timeline {})", start.lsn, start.timeline);
             let slot = self.options.slot.as_deref();
-            let (received, next) = match self
-                .answered(client.start_physical(slot, start.lsn, start.timeline))
-                .await?
-            {
+            let asked = Asked { slot, from: start.lsn, timeline: start.timeline, remedy: REMEDY };
+            let outcome = self.answered(client.start_physical(slot, start.lsn, start.timeline)).await;
+            let (received, next) = match outcome.map_err(|error| error.refused(asked))? {
                 StartOutcome::TimelineEnded { client: back, next } => {
                     client = back;
                     (start.lsn, next)
@@ -151,7 +158,7 @@ impl Session<'_> {
             && client.server_version().major() >= 15
         {
             let Some(info) = client.read_slot(slot).await? else {
-                return Err(ReceiverError::NoSuchSlot(slot.to_owned()));
+                return Err(ReceiverError::NoSuchSlot { name: slot.to_owned(), remedy: REMEDY });
             };
             if let Some(restart) = info.restart_lsn {
                 let timeline = info.timeline.unwrap_or(timeline);
@@ -272,9 +279,9 @@ impl Session<'_> {
             timeline: start.timeline,
             silence_limit: Some(SILENCE_LIMIT),
         };
-        let end = run.run().await?;
+        let ended = run.run().await;
         let received = acknowledger.machine().received();
-        Ok((end, received))
+        Ok((ended.map_err(|error| error.at(received, start.timeline))?, received))
     }
 
     fn on_finished(&self) -> Arc<dyn Fn(&Path) + Send + Sync> {

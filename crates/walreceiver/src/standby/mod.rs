@@ -37,6 +37,8 @@ pub struct StandbyOptions {
     pub conninfo: ConnInfo,
     /// `primary_slot_name`.
     pub slot: Option<String>,
+    /// `create_primary_slot`: have the leader make the slot whenever it has not got it.
+    pub create_slot: bool,
     /// The server's `pg_wal`.
     pub dir: PathBuf,
     /// The cluster.

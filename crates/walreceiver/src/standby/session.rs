@@ -21,8 +21,10 @@ use crate::archive::{ArchiveError, ArchiveWriter, Naming, Observer, Pipeline, Se
 use crate::receive::ReceiverError;
 use crate::receive::acknowledger::Acknowledger;
 use crate::receive::answer::answered;
+use crate::receive::error::Asked;
 use crate::receive::publisher::Publisher;
 use crate::receive::timeline_stream::{StreamEnd, TimelineStream};
+use crate::slot;
 
 /// How long the leader may take to answer that we want no more.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -73,11 +75,17 @@ impl Session {
             return Err(ReceiverError::Behind { leader: leader.timeline, ours: timeline });
         }
         let dir = WalDir::new(&options.dir, Arc::new(OsDisk::new()) as Arc<dyn Disk>);
+        if let Some(slot) = options.slot.as_deref().filter(|_| options.create_slot) {
+            self.answered(slot::create_if_missing(&mut client, slot)).await?;
+        }
         self.answered(fetch_histories(&mut client, &dir, timeline, leader.timeline)).await?;
         let size = options.segment_size;
         let from = StreamingStart { timeline, lsn: size.floor(start.position) };
         let point = resume::prove(&dir, from, &start.history, options.system_id, size, true, Naming::Final)?;
-        match self.answered(client.start_physical(options.slot.as_deref(), from.lsn, timeline)).await? {
+        let slot = options.slot.as_deref();
+        let asked = Asked { slot, from: from.lsn, timeline, remedy: "create_primary_slot = on" };
+        let outcome = self.answered(client.start_physical(slot, from.lsn, timeline)).await;
+        match outcome.map_err(|error| error.refused(asked))? {
             StartOutcome::TimelineEnded { next, .. } => Ok(Begun::Ended(StandbyEnd::TimelineEnded(next))),
             StartOutcome::Streaming(stream) => {
                 tracing::info!("started streaming WAL from primary at {} on timeline {timeline}", from.lsn);
@@ -94,7 +102,7 @@ impl Session {
     ) -> Result<StandbyEnd, ReceiverError> {
         let (acknowledger, run) = self.prepare(stream, point, start)?;
         *self.shared.acknowledger.lock() = Some(acknowledger);
-        let ended = run.run().await?;
+        let ended = run.run().await.map_err(|error| error.at(start.position, start.history.timeline()))?;
         *self.shared.acknowledger.lock() = None;
         match ended {
             StreamEnd::Stopped(stream) => {

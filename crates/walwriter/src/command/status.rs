@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use disk::OsDisk;
 use replication::waldir::{
-    ClusterState, Follower, FollowersReader, Published, StatusReader, WalDir, require_walwriters,
+    ClusterState, Follower, FollowersReader, Published, StatusReader, UnixMicros, WalDir, require_walwriters,
 };
 use serde::Serialize;
 use wal::Lsn;
@@ -39,6 +39,8 @@ struct Report {
     replay_lsn: Option<String>,
     /// A standby: whether its leader is connected to at the moment.
     connected: Option<bool>,
+    /// And since when, in microseconds since 1970: a later one than before is another connection.
+    connected_since: Option<u64>,
     followers: Vec<FollowerReport>,
 }
 
@@ -96,6 +98,7 @@ fn gather(options: &Status) -> anyhow::Result<Report> {
         write_lsn: live.and_then(|status| known(status.write)),
         flush_lsn: live.and_then(|status| known(status.flush)),
         replay_lsn: live.and_then(|status| known(status.apply)),
+        connected_since: live.and_then(|status| status.connected_since).map(UnixMicros::as_u64),
         connected: live.filter(|_| control.state.is_in_recovery()).map(|status| status.connected),
         followers: followers.into_iter().map(follower).collect(),
         pid: server.as_ref().map(|server| server.pid),

@@ -35,5 +35,6 @@ pub const SAMPLE: &str = "\
 # A standby (with a file standby.signal)
 #primary_conninfo = ''              # how to reach the leader (reload)
 #primary_slot_name = ''             # (reload)
+#create_primary_slot = off          # has the leader make it when it is missing (reload)
 #restore_command = ''               # fetches WAL from an archive: %f to %p (reload)
 ";

@@ -85,6 +85,7 @@ static DEFINITIONS: &[Definition] = &[
     at(Start, "checkpoint_timeout", number(30, 86_400, Unit::Seconds), "5min", "The longest time between checkpoints."),
     at(Session, "client_min_messages", LEVELS, "notice", "The least message that clients are told."),
     at(Start, "cluster_name", Text, "", "What this server calls itself to its leader."),
+    at(Reload, "create_primary_slot", Bool, "off", "Whether a standby has its leader create primary_slot_name when that is missing."),
     at(Internal, "data_checksums", Bool, "on", "Whether pages carry checksums."),
     at(Session, "datestyle", Text, "ISO, MDY", "How dates are written."),
     at(Session, "default_transaction_isolation", ISOLATION, "read committed", "The isolation of new transactions."),

@@ -54,6 +54,8 @@ pub struct StandbyOptions {
     pub leader: Option<ConnInfo>,
     /// `primary_slot_name`.
     pub slot: Option<String>,
+    /// `create_primary_slot`.
+    pub create_slot: bool,
     /// `restore_command`.
     pub restore_command: Option<RestoreCommand>,
     /// `wal_receiver_status_interval`.

@@ -46,6 +46,7 @@ pub(super) fn standby_options(directory: &Path, config: &Config) -> anyhow::Resu
         data_directory: directory.to_owned(),
         leader: leader(config)?,
         slot: (!slot.is_empty()).then_some(slot),
+        create_slot: config.is_on("create_primary_slot"),
         restore_command: RestoreCommand::new(&config.text("restore_command")),
         status_interval: config.duration("wal_receiver_status_interval"),
         receiver_timeout: config.duration("wal_receiver_timeout"),

@@ -12,7 +12,7 @@ pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"WALSTAT\x01");
 pub(super) const MAGIC_WORD: usize = 0;
 pub(super) const SEQUENCE_WORD: usize = 1;
 const FIRST_FIELD: usize = 3;
-const FIELDS: usize = 13;
+const FIELDS: usize = 14;
 
 /// Held by the one writer.
 pub(super) const OWNER_LOCK: u64 = 0;
@@ -51,6 +51,8 @@ pub struct Status {
     pub last_durable_at: Option<UnixMicros>,
     /// Whether the writer is connected to its leader.
     pub connected: bool,
+    /// Since when it is; `None` if it is not.
+    pub connected_since: Option<UnixMicros>,
 }
 
 impl Status {
@@ -70,6 +72,7 @@ impl Status {
             last_byte_at: None,
             last_durable_at: None,
             connected: false,
+            connected_since: None,
         }
     }
 
@@ -93,6 +96,7 @@ impl Status {
             UnixMicros::to_word(self.last_byte_at),
             UnixMicros::to_word(self.last_durable_at),
             self.connected.into(),
+            UnixMicros::to_word(self.connected_since),
         ];
         for (word, field) in words.iter().skip(FIRST_FIELD).zip(fields) {
             word.store(field, Ordering::Relaxed);
@@ -118,6 +122,7 @@ impl Status {
             last_byte_at,
             last_durable_at,
             connected,
+            connected_since,
         ] = fields;
         Self {
             writer_pid: u32::try_from(writer_pid).unwrap_or_default(),
@@ -133,6 +138,7 @@ impl Status {
             last_byte_at: UnixMicros::new(last_byte_at),
             last_durable_at: UnixMicros::new(last_durable_at),
             connected: connected != 0,
+            connected_since: UnixMicros::new(connected_since),
         }
     }
 }

@@ -22,6 +22,7 @@
 //! | 104 | last byte | when the leader was last heard |
 //! | 112 | last durable | when `flush` last moved |
 //! | 120 | connected | 1 or 0 |
+//! | 128 | connected since | 0 while it is not |
 //!
 //! Times are microseconds since 1970 UTC and 0 for never; positions are 0 for unknown. The file is 4096 bytes long.
 //!

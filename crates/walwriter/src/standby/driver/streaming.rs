@@ -4,8 +4,6 @@
 
 use std::sync::Arc;
 
-use replication::client::ClientError;
-use replication::error::SqlState;
 use wal::Lsn;
 use walreceiver::receive::ReceiverError;
 use walreceiver::standby::{
@@ -26,6 +24,7 @@ impl Driver {
         let receiver_options = ReceiverOptions {
             conninfo,
             slot: options.slot.clone(),
+            create_slot: options.create_slot,
             dir: self.dir.path().to_owned(),
             system_id: self.cluster.system_id,
             segment_size: self.cluster.segment_size,
@@ -96,10 +95,10 @@ impl Driver {
 
     /// Why the leader sends nothing more; and if it has not got what we need, what exactly that is.
     fn explain(&self, error: &ReceiverError) {
-        let gone = matches!(error, ReceiverError::Client(ClientError::Server(error)) if error.code == SqlState::UNDEFINED_FILE);
-        if !gone {
-            return tracing::error!("could not receive data from WAL stream: {error}");
-        }
+        let error = match error {
+            ReceiverError::WalRemoved { error, .. } => error.to_string(),
+            other => return tracing::error!("could not receive data from WAL stream: {other}"),
+        };
         let size = self.cluster.segment_size;
         let read_to = self.standby.read_to();
         let timeline = self.history.timeline_at(read_to);
