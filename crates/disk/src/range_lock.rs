@@ -31,6 +31,14 @@ impl RangeLock {
         }
     }
 
+    /// Locks `len` bytes from `start` on, waiting for whoever holds any of them. Otherwise as [`RangeLock::try_acquire`].
+    pub fn acquire(file: impl AsFd, start: u64, len: u64) -> io::Result<Self> {
+        let file = file.as_fd().try_clone_to_owned()?;
+        let mut request = request(libc::F_WRLCK, start, len)?;
+        control(&file, libc::F_OFD_SETLKW, &mut request)?;
+        Ok(Self { file, start, len })
+    }
+
     /// Whether another open file holds any of `len` bytes from `start` on. Takes nothing and disturbs nobody.
     pub fn is_held(file: impl AsFd, start: u64, len: u64) -> io::Result<bool> {
         // Asking for a shared lock is enough: every lock of ours is exclusive, and it needs no write permission.
@@ -97,6 +105,19 @@ mod tests {
         assert!(RangeLock::try_acquire(&second, 6, 1).unwrap().is_some());
         drop(held);
         assert!(!RangeLock::is_held(&second, 5, 1).unwrap(), "released though the file is still open");
+    }
+
+    #[test]
+    fn who_waits_gets_it_when_the_holder_lets_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let held = RangeLock::acquire(open(&path), 1, 1).unwrap();
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| RangeLock::acquire(open(&path), 1, 1).unwrap());
+            assert!(RangeLock::try_acquire(open(&path), 1, 1).unwrap().is_none());
+            drop(held);
+            drop(waiter.join().unwrap());
+        });
     }
 
     #[test]

@@ -30,6 +30,42 @@ pub enum EngineError {
         /// What does not fit.
         reason: String,
     },
+    /// A page in its file is newer than the log: the log has lost its end.
+    #[error(
+        "{page}, in file \"{path}\", is as of {lsn}, but the log ends at {end}: WAL has been lost, and the page cannot be \
+         used without it",
+        path = path.display()
+    )]
+    PageBeyondLog {
+        /// The page.
+        page: PageId,
+        /// The file that it is in.
+        path: PathBuf,
+        /// Its `pd_lsn`.
+        lsn: Lsn,
+        /// Where the log ends.
+        end: Lsn,
+    },
+    /// The log ends before what was durable of it: some of it has been lost.
+    #[error(
+        "WAL has been lost: the log ends at {end}, but {witness} shows that it was durable up to {durable}"
+    )]
+    WalLost {
+        /// The end that was found.
+        end: Lsn,
+        /// Up to where it was durable, at least.
+        durable: Lsn,
+        /// What shows that.
+        witness: String,
+    },
+    /// The end of the log that is to be accepted is not the one that was found.
+    #[error("the loss of WAL beyond {accepted} cannot be accepted: {reason}")]
+    NotThatEnd {
+        /// The position that was named.
+        accepted: Lsn,
+        /// What is so instead.
+        reason: String,
+    },
     /// The log holds something that cannot be replayed.
     #[error("cannot replay the WAL record at {lsn}: {reason}")]
     Replay {

@@ -1,10 +1,13 @@
 //! What an embedder can choose.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use wal::Lsn;
 use wal::payload::RecordTime;
 use wal::record::ImageCompression;
+
+use crate::LogKeeper;
 
 /// Choices made each time a data directory is opened. Named as PostgreSQL's settings; sizes are in bytes.
 #[derive(Clone, Debug)]
@@ -19,6 +22,11 @@ pub struct EngineOptions {
     pub min_wal_size: u64,
     /// WAL kept for followers beyond what recovery needs.
     pub wal_keep_size: u64,
+    /// If the log has lost its end: where it ends, as [`crate::EngineError::WalLost`] told it. Then the directory is opened all
+    /// the same, and goes on from there on a new timeline. Refused if that is not where the log ends, or if nothing is lost.
+    pub accept_loss: Option<Lsn>,
+    /// Who needs WAL besides recovery; nobody by default.
+    pub keeper: Option<Arc<dyn LogKeeper>>,
     /// WAL that may wait in memory to be written.
     pub wal_buffers: usize,
     /// How full-page images are compressed, if at all.
@@ -53,6 +61,8 @@ impl Default for EngineOptions {
             max_wal_size: 1 << 30,
             min_wal_size: 80 << 20,
             wal_keep_size: 0,
+            accept_loss: None,
+            keeper: None,
             wal_buffers: 16 << 20,
             wal_compression: None,
             full_page_writes: true,

@@ -32,6 +32,7 @@ impl BufferPool {
             self.files.read_block(id, buffer)?;
         }
         page.verify(id)?;
+        self.check_lsn(id, &page)?;
         self.read.fetch_add(1, Ordering::Relaxed);
         Ok(page)
     }

@@ -14,6 +14,7 @@
 //!
 //! Locks are taken in this order: the superseded queue, one shard, the snapshots. None but the first is held during I/O.
 
+mod beyond_log;
 mod evict;
 mod frame;
 mod load;
@@ -32,6 +33,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use runtime::sync::Mutex;
 use wal::Lsn;
 
+use self::beyond_log::BeyondLog;
 use self::shard::Shard;
 use self::spare::SparePages;
 pub use self::stats::PoolStats;
@@ -56,6 +58,7 @@ pub struct PoolOptions {
 /// Pages in memory.
 pub struct BufferPool {
     files: Arc<RelationFiles>,
+    beyond: BeyondLog,
     wal: Arc<dyn WalBeforeData>,
     snapshots: Snapshots,
     shards: Box<[Shard]>,
@@ -85,6 +88,7 @@ impl BufferPool {
         let shards = Shard::count_for(frames);
         Self {
             files,
+            beyond: BeyondLog::default(),
             wal,
             snapshots: Snapshots::new(Lsn::INVALID),
             shards: (0..shards).map(|_| Shard::default()).collect(),
@@ -114,7 +118,8 @@ impl BufferPool {
     /// The page as of `snapshot`: its newest version with a `pd_lsn` up to the snapshot's LSN.
     ///
     /// Fails with [`EngineError::SnapshotTooOld`] if that version was given up, with [`EngineError::Damaged`] if the page
-    /// in the file is not one that was written or the file ends before it, with [`EngineError::NoTree`] if there is no
+    /// in the file is not one that was written or the file ends before it, with [`EngineError::PageBeyondLog`] if it is newer
+    /// than the log, with [`EngineError::NoTree`] if there is no
     /// file, and with [`EngineError::File`] if reading, or writing a page to make room, failed.
     pub fn get_at(&self, id: PageId, snapshot: &SnapshotGuard) -> Result<SharedPage, EngineError> {
         let found = self.lookup(id, snapshot.lsn());

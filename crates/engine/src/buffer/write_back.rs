@@ -41,6 +41,8 @@ impl BufferPool {
         // Others read the page meanwhile, so the checksum goes to a copy.
         let mut copy = Page::clone(&writing.page);
         copy.set_checksum(id.block.as_u32());
+        // Before it can be read again.
+        self.beyond.note_written(id);
         self.files.write_block(id, &copy)?;
         self.written.fetch_add(1, Ordering::Relaxed);
         writing.done = true;

@@ -24,7 +24,7 @@ use wal::Lsn;
 use wal::payload::CheckPoint;
 
 use crate::engine::TimelinePosition;
-use crate::{EngineError, PageId};
+use crate::{EngineError, LogExtent, PageId};
 
 pub use checkpointer::Checkpointer;
 pub use options::CheckpointOptions;
@@ -76,6 +76,8 @@ pub trait CheckpointPages: Send + Sync {
     /// How many pages the pool may have, for the report.
     fn capacity(&self) -> usize;
 
-    /// The oldest position that somebody besides recovery still needs: the slots. `None` if nobody does.
-    fn oldest_needed(&self) -> Option<Lsn>;
+    /// Calls `remove` with the oldest position that somebody besides recovery still needs, as [`LogKeeper::keep`] does.
+    ///
+    /// [`LogKeeper::keep`]: crate::LogKeeper::keep
+    fn keep(&self, log: LogExtent, remove: &mut dyn FnMut(Option<Lsn>));
 }

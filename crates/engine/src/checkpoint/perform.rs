@@ -15,7 +15,7 @@ use super::{Begun, Cause, CheckpointOptions, CheckpointPages};
 use crate::control::{ClusterState, ControlStore, unix_seconds};
 use crate::engine::TimelinePosition;
 use crate::log::{Log, Recycled, Retention, record};
-use crate::{EngineError, PageId, TreeId};
+use crate::{EngineError, LogExtent, PageId, TreeId};
 
 /// How often a shutdown checkpoint begins anew because something was appended meanwhile.
 const ATTEMPTS: u32 = 100;
@@ -191,16 +191,25 @@ impl Performer {
                 control.state = ClusterState::ShutDownInRecovery;
             }
         });
+        // Before anything older is removed: from here on slots keep what they reserve.
+        if checkpoint.redo > self.log.redo() {
+            self.log.set_initial_redo(checkpoint.redo);
+        }
     }
 
     /// What follows a checkpoint that stands, and cannot make it fail.
     fn finish(&mut self, kind: &'static str, redo: Lsn, written: Written, began: Instant) {
         self.distance.observe(redo.bytes_since(self.redo));
         self.redo = redo;
-        let recycled = self.log.recycle(self.retention(redo)).unwrap_or_else(|error| {
-            tracing::error!("could not recycle WAL segments: {}", error.chain());
-            Recycled::default()
-        });
+        let mut recycled = Recycled::default();
+        let log = LogExtent { segment_size: self.log.segment_size(), end: self.log.flushed() };
+        self.pages.keep(
+            log,
+            &mut |oldest_needed| match self.log.recycle(self.retention(redo, oldest_needed)) {
+                Ok(outcome) => recycled = outcome,
+                Err(error) => tracing::error!("could not recycle WAL segments: {}", error.chain()),
+            },
+        );
         if self.options.log {
             let report = Report {
                 kind,
@@ -216,10 +225,10 @@ impl Performer {
         }
     }
 
-    fn retention(&self, redo: Lsn) -> Retention {
+    fn retention(&self, redo: Lsn, oldest_needed: Option<Lsn>) -> Retention {
         let options = &self.options;
         let kept = Lsn::new(self.log.inserted().as_u64().saturating_sub(options.wal_keep_size));
-        let keep_from = redo.min(kept).min(self.pages.oldest_needed().unwrap_or(Lsn::MAX));
+        let keep_from = redo.min(kept).min(oldest_needed.unwrap_or(Lsn::MAX));
         let recycle_through = Retention::recycle_through(
             self.log.segment_size(),
             redo,

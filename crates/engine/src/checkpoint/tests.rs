@@ -69,8 +69,8 @@ impl CheckpointPages for Pretended {
         100
     }
 
-    fn oldest_needed(&self) -> Option<Lsn> {
-        self.needed
+    fn keep(&self, _: LogExtent, remove: &mut dyn FnMut(Option<Lsn>)) {
+        remove(self.needed);
     }
 }
 
@@ -317,8 +317,8 @@ impl CheckpointPages for Standby {
         1
     }
 
-    fn oldest_needed(&self) -> Option<Lsn> {
-        None
+    fn keep(&self, _: LogExtent, remove: &mut dyn FnMut(Option<Lsn>)) {
+        remove(None);
     }
 }
 
@@ -339,6 +339,7 @@ fn a_restartpoint_takes_over_the_checkpoint_that_was_replayed_and_appends_nothin
     assert_eq!((control.checkpoint, control.checkpoint_copy), (record, checkpoint));
     assert_eq!((control.min_recovery_point, control.min_recovery_timeline), (applied, TimelineId::FIRST));
     assert_eq!(cluster.log.inserted(), inserted);
+    assert_eq!(cluster.log.redo(), checkpoint.redo, "slots reserve from here on");
     start(Standby(Begun::Nothing)).shutdown().unwrap();
     assert_eq!(cluster.control.get().state, ClusterState::ShutDownInRecovery);
 }

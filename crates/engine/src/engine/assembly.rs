@@ -66,7 +66,6 @@ impl Engine {
             dropped: DroppedTrees::default(),
             checkpointer: OnceLock::new(),
             restart: Mutex::default(),
-            oldest_needed: OnceLock::new(),
             read_only: AtomicBool::new(parts.read_only),
         })
     }

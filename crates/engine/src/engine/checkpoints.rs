@@ -11,7 +11,7 @@ use super::{Engine, TimelinePosition};
 use crate::checkpoint::{Begun, Cause, CheckpointOptions, CheckpointPages, Checkpointer, SyncReport};
 use crate::control::ControlStore;
 use crate::log::record;
-use crate::{EngineError, PageId};
+use crate::{EngineError, LogExtent, PageId};
 
 /// Opcode of a record that means nothing.
 const NOOP: u8 = 0x20;
@@ -44,10 +44,13 @@ impl CheckpointPages for Pages {
         self.0.upgrade().map_or(0, |engine| engine.pool.stats().capacity)
     }
 
-    fn oldest_needed(&self) -> Option<Lsn> {
-        let engine = self.0.upgrade()?;
-        let oldest = engine.oldest_needed.get()?;
-        oldest()
+    fn keep(&self, log: LogExtent, remove: &mut dyn FnMut(Option<Lsn>)) {
+        // What an engine needs that is going away, nobody can tell.
+        let Some(engine) = self.0.upgrade() else { return };
+        match &engine.options.keeper {
+            Some(keeper) => keeper.keep(log, remove),
+            None => remove(None),
+        }
     }
 }
 
@@ -85,11 +88,6 @@ impl Engine {
         let end = appender.append(&mut buffer).end;
         drop(appender);
         self.log.flush(end)
-    }
-
-    /// Sets who tells the oldest position of the log that somebody besides recovery needs: the replication slots. Once.
-    pub fn set_oldest_needed(&self, oldest: impl Fn() -> Option<Lsn> + Send + Sync + 'static) {
-        let _ = self.oldest_needed.set(Box::new(oldest));
     }
 
     pub(crate) fn start_checkpointer(

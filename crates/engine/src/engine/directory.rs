@@ -15,7 +15,7 @@ use crate::control::{ClusterState, ControlFile, ControlStore};
 use crate::fatal::fatal;
 use crate::log::LogOptions;
 use crate::relation::RelationFiles;
-use crate::replay::LogSource;
+use crate::replay::{LogSource, Recovered};
 use crate::{EngineError, EngineOptions, layout};
 
 /// A data directory, and where replay of its log begins.
@@ -139,6 +139,28 @@ impl Directory {
             }
         }
         Ok(())
+    }
+
+    /// Insists that the pages are as of one LSN once the log is replayed to its end.
+    pub(crate) fn check_consistent(&self, recovered: &Recovered) -> Result<(), EngineError> {
+        let control = self.control.get();
+        match &self.label {
+            Some(label) if !label.from_standby => {
+                if recovered.backup_end == Some(label.redo) {
+                    return Ok(());
+                }
+                Err(EngineError::Directory(format!(
+                    "WAL ends at {}, before the end of the base backup that began at {}: the log of the base backup is missing",
+                    recovered.end, label.redo
+                )))
+            }
+            _ if recovered.end >= control.min_recovery_point => Ok(()),
+            _ => Err(EngineError::Directory(format!(
+                "WAL ends at {}, before the pages of this directory are consistent, at {}: the log of the base backup or of \
+                 the standby is missing",
+                recovered.end, control.min_recovery_point
+            ))),
+        }
     }
 
     /// An empty pool over the directory's files.

@@ -13,6 +13,7 @@ mod checkpoints;
 mod directory;
 mod dropped;
 mod durability;
+mod lost_wal;
 mod numbers;
 mod open;
 mod orphans;
@@ -72,12 +73,9 @@ pub struct Engine {
     checkpointer: OnceLock<Checkpointer>,
     /// The last checkpoint replayed and not yet made a restartpoint of, with the start of its record and how far replay was.
     restart: Mutex<Option<(Lsn, CheckPoint, TimelinePosition)>>,
-    oldest_needed: OnceLock<OldestNeeded>,
     /// Whether this is a standby, which takes no writes. Cleared for good by a promotion.
     read_only: AtomicBool,
 }
-
-type OldestNeeded = Box<dyn Fn() -> Option<Lsn> + Send + Sync>;
 
 /// What belongs to whoever changes pages.
 #[derive(Debug)]

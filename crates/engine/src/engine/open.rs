@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use disk::Disk;
-use tracing::info;
+use disk::{Disk, durable_rename};
+use tracing::{info, warn};
 use wal::{Lsn, SystemId, TimelineId};
 
 use super::Engine;
 use super::assembly::Parts;
 use super::directory::Directory;
+use super::lost_wal::FoundEnd;
 use super::recovery_wal::RecoveryWal;
 use crate::buffer::WalBeforeData;
 use crate::checkpoint::Cause;
@@ -17,7 +18,7 @@ use crate::control::ClusterState;
 use crate::layout::{self, InitOptions};
 use crate::log::{Log, LogStart};
 use crate::replay::recover;
-use crate::{EngineError, EngineOptions};
+use crate::{EngineError, EngineOptions, KnownDurable, Standby};
 
 impl Engine {
     /// Creates a data directory at `dir`, which must be missing or empty, with an empty catalog, shut down.
@@ -40,18 +41,20 @@ impl Engine {
         let pool = directory.pool(Arc::clone(&wal) as Arc<dyn WalBeforeData>, &options);
         let source = directory.source(directory.own_timeline())?;
         let history = source.history.clone();
-        let recovered = recover(&pool, source, &directory.checkpoint, directory.checkpoint_start)?;
-        let backup_ended = match &directory.label {
-            Some(label) if label.from_standby => recovered.end >= control.min_recovery_point,
-            Some(label) => recovered.backup_end == Some(label.redo),
-            None => recovered.end >= control.min_recovery_point,
-        };
-        if !backup_ended {
-            return Err(EngineError::Directory(format!(
-                "WAL ends at {}, before the pages of this directory are consistent: the log of the base backup or of the \
-                 standby is missing",
-                recovered.end
-            )));
+        let recovered = recover(&pool, source.clone(), &directory.checkpoint, directory.checkpoint_start)?;
+        directory.check_consistent(&recovered)?;
+        pool.log_ended_at(recovered.end)?;
+        let found = FoundEnd { source: &source, end: recovered.end, last: recovered.prev };
+        if let Some(accepted) = check_loss(&found, &options)? {
+            drop((pool, wal));
+            return Self::open_with_loss(directory, options, &found, accepted);
+        }
+        if let Some(furthest) = found.behind_gap()? {
+            warn!(
+                "the log ends at {}, and valid records up to {furthest} lie behind a gap in the same segment: WAL that was \
+                 never durable, as a power cut leaves it; it is discarded",
+                found.end
+            );
         }
         let clean = orderly && recovered.prev == directory.checkpoint_start;
         let parent = history.entries().last();
@@ -88,6 +91,46 @@ impl Engine {
         Ok(engine)
     }
 
+    /// Opens a directory whose log has lost its end, which somebody has accepted: as a standby of nobody, promoted at once. So
+    /// what was lost is past a fork of the history: followers that have it do not take what comes now for its continuation,
+    /// and say so. What is left of the old timeline behind the end keeps its bytes under another name.
+    fn open_with_loss(
+        directory: Directory,
+        options: EngineOptions,
+        found: &FoundEnd<'_>,
+        lost: KnownDurable,
+    ) -> Result<Arc<Self>, EngineError> {
+        let all = directory.pool(Arc::new(RecoveryWal::default()), &options);
+        all.check_all_pages(found.end)?;
+        let left = found.left_behind()?;
+        for file in &left {
+            let path = directory.wal_path().join(&file.name);
+            let aside = directory.wal_path().join(format!("{}.lost", file.name));
+            durable_rename(&*directory.disk, &path, &aside)
+                .map_err(|source| EngineError::file("rename", &path, source))?;
+            warn!(
+                "kept WAL segment \"{}\", which is past the end of the log, as \"{}\"",
+                file.name,
+                aside.display()
+            );
+        }
+        let (disk, path) = (Arc::clone(&directory.disk), directory.path.clone());
+        drop((directory, all));
+        let options = EngineOptions { accept_loss: None, ..options };
+        let standby = Standby::open(disk, &path, options)?;
+        let reason = format!("loss of WAL accepted: it was durable up to {}", lost.lsn);
+        let engine = standby.promote(&reason)?;
+        warn!(
+            "accepted the loss of WAL: the log ended at {} and was durable up to {} ({}); it goes on from there on timeline {}",
+            found.end,
+            lost.lsn,
+            lost.witness,
+            engine.log().timeline()
+        );
+        engine.checkpoint(Cause::EndOfRecovery)?;
+        Ok(engine)
+    }
+
     /// What is left to do once the pages are as of the log's end. The trees that say which others exist must be sound before
     /// anything is removed because they do not name it; they are never made here: a directory without them has lost them.
     fn settle(&self, clean: bool) -> Result<(), EngineError> {
@@ -97,5 +140,30 @@ impl Engine {
             self.checkpoint(Cause::EndOfRecovery)?;
         }
         Ok(())
+    }
+}
+
+/// Whether the log ends before what was durable of it, and somebody has accepted that: then what they have.
+fn check_loss(found: &FoundEnd<'_>, options: &EngineOptions) -> Result<Option<KnownDurable>, EngineError> {
+    let end = found.end.align8();
+    let told = match &options.keeper {
+        Some(keeper) => keeper.known_durable(found.source.history.timeline())?,
+        None => None,
+    };
+    let bounds = [found.later_segments()?, told].into_iter().flatten();
+    let lost = bounds.filter(|known| known.lsn > end).max_by_key(|known| known.lsn);
+    match (lost, options.accept_loss) {
+        (None, None) => Ok(None),
+        (None, Some(accepted)) => {
+            let reason = format!("the log ends at {end}, and nothing shows that any of it is lost");
+            Err(EngineError::NotThatEnd { accepted, reason })
+        }
+        (Some(KnownDurable { lsn: durable, witness }), None) => {
+            Err(EngineError::WalLost { end, durable, witness })
+        }
+        (Some(_), Some(accepted)) if accepted != end => {
+            Err(EngineError::NotThatEnd { accepted, reason: format!("the log ends at {end}") })
+        }
+        (Some(lost), Some(_)) => Ok(Some(lost)),
     }
 }

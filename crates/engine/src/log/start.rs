@@ -29,6 +29,8 @@ pub(super) fn prepare(files: &SegmentFiles, start: &LogStart) -> Result<(), Engi
     let current = size.segment_of(position);
     if !start.clean {
         remove_later(files, current, size.offset_of(position) == 0)?;
+        // Before the end is wiped: what a second crash leaves there must not look like a loss (`engine::lost_wal`).
+        files.sync_dir()?;
     }
     // Recovery has believed these bytes; they may have come from the page cache of a process that was killed.
     sync(files, size.segment_ending_at(position))?;

@@ -10,7 +10,7 @@ mod open_files;
 mod segment;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -87,6 +87,11 @@ impl RelationFiles {
         outcome.map_err(|source| EngineError::file("write", file.path(), source))?;
         self.lock().note_written(id);
         Ok(())
+    }
+
+    /// The file that a page is in, whether it is there or not.
+    pub fn path_of(&self, id: PageId) -> PathBuf {
+        SegmentId::holding(id).0.path(self.lock().dir())
     }
 
     /// How many blocks the files of `tree` hold; 0 if there are none.

@@ -1,7 +1,7 @@
 //! The files that are open, and how long each tree is.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use disk::{Disk, OpenMode};
@@ -37,6 +37,11 @@ struct OpenFile {
 }
 
 impl OpenFiles {
+    /// The directory that all files are in.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     pub(super) fn new(disk: Arc<dyn Disk>, dir: PathBuf) -> Self {
         Self { disk, dir, open: HashMap::new(), clock: 0, blocks: HashMap::new(), names_changed: false }
     }

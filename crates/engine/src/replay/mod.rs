@@ -31,7 +31,7 @@ use crate::{EngineError, TreeId};
 
 use lanes::Lanes;
 pub(crate) use log_reader::{LogReader, LogSource, Progress, describe};
-pub(crate) use recovery::recover;
+pub(crate) use recovery::{Recovered, recover};
 use transaction_end::TransactionFields;
 #[cfg(test)]
 pub(crate) use unfinished::MEMORY as MOST_IN_MEMORY;

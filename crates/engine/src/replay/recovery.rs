@@ -65,17 +65,19 @@ pub(crate) fn recover(
         }
     };
     let Some(prev) = reader.prev().filter(|&prev| prev >= checkpoint_start) else {
-        let reason = reason.map_or_else(|| "the log ends".to_owned(), |error| error.to_string());
+        let reason = reason.map_or_else(|| "there is no more".to_owned(), |error| error.to_string());
         return Err(EngineError::Directory(format!(
-            "could not find the checkpoint record at {checkpoint_start} that pg_control names: {reason}"
+            "could not find the checkpoint record at {checkpoint_start} that pg_control names: the log ends at {}: {reason}",
+            reader.position()
         )));
     };
     let backup_end = finish(pool, &mut replayer)?;
     if announced {
         let (end, runs) = (reader.position(), replayer.runs());
         info!(
-            "redo done at {prev}, {runs} transactions, elapsed: {:.2} s; the log ends at {end}",
-            elapsed(started)
+            "redo done at {prev}, {runs} transactions, elapsed: {:.2} s; the log ends at {end}{}",
+            elapsed(started),
+            reason.map_or_else(String::new, |reason| format!(": {reason}"))
         );
     }
     Ok(Recovered { numbers: replayer.numbers(), end: reader.position(), prev, backup_end })

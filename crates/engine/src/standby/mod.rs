@@ -17,7 +17,7 @@ use std::sync::{Arc, OnceLock};
 
 use disk::Disk;
 use runtime::sync::{Mutex, MutexGuard};
-use tracing::info;
+use tracing::{info, warn};
 use wal::payload::RecordTime;
 use wal::{Lsn, TimelineId};
 
@@ -55,6 +55,8 @@ struct Driver {
     wal: Arc<RecoveryWal>,
     /// Where the pages are consistent, as far as the control file knows it.
     consistent_at: Lsn,
+    /// A page that is newer than what is replayed has been told of.
+    told_beyond: bool,
     /// The redo position of the last checkpoint replayed, or of the one that replay began with.
     redo: Lsn,
 }
@@ -117,7 +119,15 @@ impl Standby {
         info!("redo starts at {redo}");
         let standby = Arc::new(Self {
             engine,
-            driver: Mutex::new(Driver { directory, reader, replayer, wal, consistent_at, redo }),
+            driver: Mutex::new(Driver {
+                directory,
+                reader,
+                replayer,
+                wal,
+                consistent_at,
+                told_beyond: false,
+                redo,
+            }),
             consistent: AtomicBool::new(false),
             replayed: AtomicU64::new(0),
             read_to: AtomicU64::new(0),
@@ -255,6 +265,13 @@ impl Standby {
         }
         if let Some(error) = driver.replayer.missing_page() {
             return Err(error);
+        }
+        // What is missing may still come from the leader.
+        if let Err(error) = self.engine.pool.log_ended_at(driver.reader.position()) {
+            if !std::mem::replace(&mut driver.told_beyond, true) {
+                warn!("not consistent yet: {}", error.chain());
+            }
+            return Ok(());
         }
         self.engine.check_first_trees()?;
         info!("consistent recovery state reached at {end}");

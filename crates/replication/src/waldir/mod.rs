@@ -45,7 +45,7 @@ pub use owner::{
 };
 pub use reader::{PlainRun, SegmentReader};
 pub use resume::{SkippedSegment, StreamingStart, find_streaming_start};
-pub use slots::{SLOTS_DIR, Slot, SlotError, SlotInfo, SlotName, Slots};
+pub use slots::{SLOTS_DIR, Slot, SlotError, SlotInfo, SlotName, Slots, WalClaim};
 pub use status::{
     Published, STATUS_FILE, Status, StatusReader, StatusWriter, StatusWriterError, WATCH_INTERVAL,
     watch_status,

@@ -17,7 +17,7 @@ use replication::command::ReplicationOption;
 use replication::error::{ServerError, SqlState};
 use replication::message::{BackendMessage, CopyFormat};
 use replication::server::Connection;
-use replication::waldir::{ControlFile, Slot, SlotInfo, SlotName, Slots, WalDir, owner_of};
+use replication::waldir::{ControlFile, Slot, SlotInfo, SlotName, Slots, WalClaim, WalDir, owner_of};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -194,8 +194,7 @@ impl BackupSource for DirectorySource {
 
     fn start(&mut self, fast: bool) -> Result<StartPoint, Box<ServerError>> {
         // Held from the present checkpoint on, and moved to the one that is then made: never without a hold.
-        let before = self.control_file()?;
-        let mut hold = Hold::take(&self.dir, SlotInfo::at(before.redo, before.timeline))?;
+        let mut hold = Hold::take(&self.dir, self.segment_size, || self.control_file())?;
         if let Some(checkpoint) = &self.options.checkpoint {
             checkpoint(fast)
                 .map_err(|reason| Box::new(ServerError::error(SqlState::INTERNAL_ERROR, reason)))?;
@@ -224,14 +223,24 @@ struct Hold {
 }
 
 impl Hold {
-    fn take(dir: &WalDir, from: SlotInfo) -> Result<Self, Box<ServerError>> {
+    /// Holds the WAL from the redo position that `control` tells on. It is asked once nobody can remove any.
+    fn take(
+        dir: &WalDir,
+        size: SegmentSize,
+        control: impl FnOnce() -> Result<ControlFile, Box<ServerError>>,
+    ) -> Result<Self, Box<ServerError>> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let failed = |reason: String| Box::new(ServerError::error(SqlState::INTERNAL_ERROR, reason));
         let name = SlotName::new(&format!("{SLOT_PREFIX}{}_{number}", process::id()))
             .ok_or_else(|| failed("the name of a backup's slot is not one".to_owned()))?;
         let slots = Slots::new(dir.clone());
-        let slot = slots.create(&name, from).map_err(|error| failed(error.to_string()))?;
+        let claim = WalClaim::acquire(dir).map_err(|error| failed(error.to_string()))?;
+        let ControlFile { redo, timeline, .. } = control()?;
+        let from = SlotInfo::at(redo, timeline);
+        let slot = slots.check_there(from, size).and_then(|()| slots.create(&name, from));
+        let slot = slot.map_err(|error| failed(error.to_string()))?;
+        drop(claim);
         Ok(Self { slots, name, slot: Some(slot) })
     }
 

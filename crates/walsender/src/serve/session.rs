@@ -273,14 +273,19 @@ impl Session {
 
     fn create_slot(&mut self, name: &str, temporary: bool, reserve_wal: bool) -> CommandResult {
         let serving = self.serving()?;
-        let info = match reserve_wal {
-            true => SlotInfo::at(serving.flush, serving.timeline()),
-            false => SlotInfo::default(),
+        let size = serving.segment_size;
+        let source = self.shared.source.serving();
+        // Asked again once no WAL can be removed: the log may have gone on.
+        let position = || {
+            let now = source.borrow();
+            let now = now.as_ref().unwrap_or(&serving);
+            SlotInfo::at(now.flush, now.timeline())
         };
-        if temporary {
-            self.temporary_slots.create(name, info)?;
-        } else {
-            self.shared.slots.create(name, info)?;
+        match (temporary, reserve_wal) {
+            (true, true) => self.temporary_slots.reserve(name, size, position)?,
+            (true, false) => self.temporary_slots.create(name)?,
+            (false, true) => self.shared.slots.reserve(name, size, position)?,
+            (false, false) => self.shared.slots.create(name)?,
         }
         self.answer(&answers::create_slot(name));
         Ok(())

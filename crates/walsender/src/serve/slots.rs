@@ -8,9 +8,9 @@ use std::time::Instant;
 
 use replication::command::validate_slot_name;
 use replication::error::{ServerError, SqlState};
-use replication::waldir::{Slot, SlotError, SlotInfo, SlotName, Slots};
+use replication::waldir::{Slot, SlotError, SlotInfo, SlotName, Slots, WalClaim};
 use runtime::sync::{Mutex, MutexGuard};
-use wal::{Lsn, TimelineId};
+use wal::{Lsn, SegmentSize, TimelineId};
 
 /// All slots of the directory.
 #[derive(Debug)]
@@ -72,11 +72,23 @@ impl SlotKeeper {
         }
     }
 
-    /// Makes a slot that lasts.
-    pub(super) fn create(&self, name: &str, info: SlotInfo) -> Result<(), Box<ServerError>> {
+    /// Makes a slot that lasts, and keeps WAL from its first use on.
+    pub(super) fn create(&self, name: &str) -> Result<(), Box<ServerError>> {
         self.check_writable()?;
         let name = self.new_name(name)?;
-        self.lasting.create(&name, info).map(drop).map_err(|error| answer(&error))
+        self.lasting.create(&name, SlotInfo::default()).map(drop).map_err(|error| answer(&error))
+    }
+
+    /// Makes a slot that lasts, and keeps WAL from `position` on.
+    pub(super) fn reserve(
+        &self,
+        name: &str,
+        size: SegmentSize,
+        position: impl FnOnce() -> SlotInfo,
+    ) -> Result<(), Box<ServerError>> {
+        self.check_writable()?;
+        let name = self.new_name(name)?;
+        self.lasting.reserve(&name, size, position).map(drop).map_err(|error| answer(&error))
     }
 
     /// Checks that a slot of this name can be made.
@@ -120,7 +132,29 @@ impl TemporarySlots {
         Self { keeper, names: Vec::new() }
     }
 
-    pub(super) fn create(&mut self, name: &str, info: SlotInfo) -> Result<(), Box<ServerError>> {
+    pub(super) fn create(&mut self, name: &str) -> Result<(), Box<ServerError>> {
+        self.add(name, SlotInfo::default())
+    }
+
+    /// Makes one that keeps WAL from `position` on.
+    pub(super) fn reserve(
+        &mut self,
+        name: &str,
+        size: SegmentSize,
+        position: impl FnOnce() -> SlotInfo,
+    ) -> Result<(), Box<ServerError>> {
+        let keeper = Arc::clone(&self.keeper);
+        // Another server knows neither of the slot nor of this.
+        let claim = (!keeper.slots.read_only).then(|| WalClaim::acquire(keeper.source.dir()));
+        let claim = claim.transpose().map_err(|error| answer(&error))?;
+        let info = position();
+        keeper.slots.lasting.check_there(info, size).map_err(|error| answer(&error))?;
+        self.add(name, info)?;
+        drop(claim);
+        Ok(())
+    }
+
+    fn add(&mut self, name: &str, info: SlotInfo) -> Result<(), Box<ServerError>> {
         self.keeper.slots.new_name(name)?;
         self.keeper.slots.temporary().insert(name.to_owned(), info);
         self.names.push(name.to_owned());
@@ -211,6 +245,7 @@ fn answer(error: &SlotError) -> Box<ServerError> {
         SlotError::Exists(_) => SqlState::DUPLICATE_OBJECT,
         SlotError::Missing(_) => SqlState::UNDEFINED_OBJECT,
         SlotError::Active(_) => SqlState::OBJECT_IN_USE,
+        SlotError::Gone { .. } => SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
         SlotError::Damaged(_) | SlotError::Io { .. } => SqlState::INTERNAL_ERROR,
     };
     Box::new(ServerError::error(code, error.to_string()))

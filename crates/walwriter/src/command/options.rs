@@ -71,6 +71,13 @@ pub(crate) struct Init {
 pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) data: DataDirectory,
+    /// Goes on from LSN although WAL beyond it has been lost
+    ///
+    /// A leader that finds the end of its log before what was durable refuses to start and names both positions. LSN is the
+    /// first of them: everything beyond it is given up, for good, and the log goes on from there on a new timeline. Followers
+    /// that are further have to be made anew. Put back what is missing instead if anybody has it.
+    #[arg(long, value_name = "LSN")]
+    pub(crate) accept_loss: Option<wal::Lsn>,
     /// A setting, stronger than those in postgresql.conf and postgresql.auto.conf
     #[arg(short = 'c', long = "set", value_name = "NAME=VALUE")]
     pub(crate) settings: Vec<String>,

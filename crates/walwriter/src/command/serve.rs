@@ -20,11 +20,10 @@ pub(crate) fn run(options: &Serve) -> anyhow::Result<ExitCode> {
         ServeOptions { directory: options.data.directory.clone(), overrides: options.settings.clone() };
     let shipping = Shipping::new();
     let followers: Arc<dyn ReplicationHandoff> = Arc::clone(&shipping) as _;
-    let stopped = serve(
-        &serve_options,
-        |_, _| Ok(Some(followers)),
-        move |opening| ServerNode::open(opening, shipping),
-    )?;
+    let stopped = serve(&serve_options, |_, _| Ok(Some(followers)), {
+        let accept_loss = options.accept_loss;
+        move |opening| ServerNode::open(opening, shipping, accept_loss)
+    })?;
     Ok(match stopped {
         Stopped::Cleanly => ExitCode::SUCCESS,
         Stopped::AtOnce => ExitCode::from(STOPPED_AT_ONCE),

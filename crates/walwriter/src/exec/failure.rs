@@ -85,7 +85,7 @@ impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
         let (sqlstate, hint) = match &error {
             EngineError::File { .. } => ("58030", None),
-            EngineError::Damaged { .. } => ("XX001", None),
+            EngineError::Damaged { .. } | EngineError::PageBeyondLog { .. } => ("XX001", None),
             EngineError::SnapshotTooOld(_) => ("72000", None),
             EngineError::Serialization => ("40001", None),
             EngineError::Deadlock => ("40P01", None),

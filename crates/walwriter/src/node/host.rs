@@ -218,6 +218,7 @@ fn slot_failure(error: SlotError) -> Failure {
         SlotError::Exists(_) => "42710",
         SlotError::Missing(_) => "42704",
         SlotError::Active(_) => "55006",
+        SlotError::Gone { .. } => "55000",
         _ => "XX000",
     };
     Failure::new(code, error.to_string())

@@ -9,6 +9,7 @@ mod host;
 use std::sync::Arc;
 
 use tracing::warn;
+use wal::Lsn;
 
 use crate::config::Config;
 use crate::exec::{Executor, Host};
@@ -24,14 +25,27 @@ pub struct ServerNode {
 }
 
 impl ServerNode {
-    /// Opens the directory. Blocks while it recovers, and a standby's until it can be read.
+    /// Opens the directory. Blocks while it recovers, and a standby's until it can be read. `accept_loss` is as in
+    /// [`StorageOptions`].
     ///
     /// # Errors
     /// Whatever is wrong with the directory or the configuration.
-    pub fn open(opening: Opening, shipping: Arc<Shipping>) -> anyhow::Result<Arc<Self>> {
+    pub fn open(
+        opening: Opening,
+        shipping: Arc<Shipping>,
+        accept_loss: Option<Lsn>,
+    ) -> anyhow::Result<Arc<Self>> {
         let Opening { directory, disk, config, port, registry, promoted } = opening;
         let now = config.current();
-        let options = StorageOptions { directory: &directory, disk, config: &now, port, shipping, promoted };
+        let options = StorageOptions {
+            directory: &directory,
+            disk,
+            config: &now,
+            port,
+            shipping,
+            promoted,
+            accept_loss,
+        };
         let storage = Arc::new(Storage::open(options)?);
         let host: Arc<dyn Host> = Arc::new(ServerHost::new(Arc::clone(&storage), config, registry, port));
         let executor = Executor::new(Arc::clone(storage.engine()), host);

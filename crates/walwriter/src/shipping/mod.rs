@@ -33,7 +33,7 @@ use crate::protocol::backend;
 use crate::server::{ReplicationClient, ReplicationHandoff};
 pub use followers::{FollowerRow, followers};
 pub use retention::Retention;
-pub use slots::{SlotRow, WalStatus, create_slot, drop_slot, slots};
+pub use slots::{SlotRow, WalStatus, create_slot, drop_slot, reserve_slot, slots};
 
 /// What followers are served.
 #[derive(Debug, Clone)]

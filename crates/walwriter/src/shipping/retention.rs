@@ -1,38 +1,30 @@
 //! Which WAL followers still need, for checkpoints to keep.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 
-use engine::Engine;
-use replication::waldir::{Slots, WalDir};
-use wal::Lsn;
+use engine::{EngineError, KnownDurable, LogExtent, LogKeeper};
+use replication::waldir::{SlotError, Slots, WalClaim, WalDir};
+use wal::{Lsn, TimelineId};
 
 use super::Shipping;
+use super::slots::Lost;
 
-/// Tells what slots hold back, and how much they may.
+/// Tells what slots hold back, and how much they may. Made before the engine is opened: recovery recycles WAL too.
 #[derive(Debug)]
 pub struct Retention {
     dir: WalDir,
     slots: Slots,
     shipping: Arc<Shipping>,
-    engine: Weak<Engine>,
     /// `max_slot_wal_keep_size` in bytes; `u64::MAX` is no limit.
     most: AtomicU64,
 }
 
 impl Retention {
     /// Of the slots in `dir` and of `shipping`'s temporary ones. `most` is `max_slot_wal_keep_size` in bytes.
-    pub fn new(dir: WalDir, shipping: Arc<Shipping>, engine: &Arc<Engine>, most: Option<u64>) -> Arc<Self> {
-        let retention = Arc::new(Self {
-            slots: Slots::new(dir.clone()),
-            dir,
-            shipping,
-            engine: Arc::downgrade(engine),
-            most: AtomicU64::new(most.unwrap_or(u64::MAX)),
-        });
-        let asked = Arc::clone(&retention);
-        engine.set_oldest_needed(move || asked.oldest_needed());
-        retention
+    pub fn new(dir: WalDir, shipping: Arc<Shipping>, most: Option<u64>) -> Arc<Self> {
+        let most = AtomicU64::new(most.unwrap_or(u64::MAX));
+        Arc::new(Self { slots: Slots::new(dir.clone()), dir, shipping, most })
     }
 
     /// `max_slot_wal_keep_size` in bytes, from now on.
@@ -40,20 +32,15 @@ impl Retention {
         self.most.store(most.unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// The oldest position that a slot needs and may hold back; `None` if there is none. If slots cannot be read, nothing
-    /// may be removed.
-    pub fn oldest_needed(&self) -> Option<Lsn> {
-        let engine = self.engine.upgrade()?;
-        let names = match self.slots.list() {
-            Ok(names) => names,
-            Err(error) => {
-                tracing::error!("WAL is kept because replication slots cannot be read: {error}");
-                return Some(Lsn::INVALID);
-            }
-        };
+    /// The oldest position that a slot needs and may hold back; `None` if there is none. A slot that cannot be read may
+    /// need anything.
+    ///
+    /// # Errors
+    /// Nobody can tell which slots there are: nothing may be removed.
+    pub fn oldest_needed(&self, log: LogExtent) -> Result<Option<Lsn>, SlotError> {
+        let names = self.slots.list()?;
         // A slot whose WAL is gone keeps nothing any more: what came after it would be of no use.
-        let log = engine.log();
-        let lost = super::slots::Lost::look(&self.dir, log.segment_size());
+        let lost = Lost::look(&self.dir, log.segment_size);
         let lasting = names.iter().filter_map(|name| match self.slots.read(name) {
             Ok(slot) => slot?.restart_lsn.filter(|&restart| !lost.has(restart)),
             Err(error) => {
@@ -62,9 +49,35 @@ impl Retention {
             }
         });
         let temporary = self.shipping.adopter().and_then(walsender::serve::Adopter::oldest_temporary_slot);
-        let oldest = lasting.chain(temporary).min()?;
         let most = self.most.load(Ordering::Relaxed);
-        Some(bounded(oldest, log.flushed(), most))
+        Ok(lasting.chain(temporary).min().map(|oldest| bounded(oldest, log.end, most)))
+    }
+}
+
+impl LogKeeper for Retention {
+    fn keep(&self, log: LogExtent, remove: &mut dyn FnMut(Option<Lsn>)) {
+        let claim = WalClaim::acquire(&self.dir);
+        match claim.and_then(|claim| Ok((claim, self.oldest_needed(log)?))) {
+            Ok((_claim, oldest)) => remove(oldest),
+            Err(error) => {
+                tracing::error!("WAL is kept because replication slots cannot be read: {error}");
+            }
+        }
+    }
+
+    fn known_durable(&self, timeline: TimelineId) -> Result<Option<KnownDurable>, EngineError> {
+        let failed = |error: SlotError| EngineError::Directory(error.to_string());
+        let mut furthest: Option<KnownDurable> = None;
+        for name in self.slots.list().map_err(failed)? {
+            // A damaged one tells nothing of the log's end.
+            let Ok(Some(slot)) = self.slots.read(&name) else { continue };
+            // What a slot says of an ancestor may lie past the point where that was left.
+            let (Some(lsn), true) = (slot.restart_lsn, slot.timeline == Some(timeline)) else { continue };
+            if furthest.as_ref().is_none_or(|found| lsn > found.lsn) {
+                furthest = Some(KnownDurable { lsn, witness: format!("replication slot \"{name}\"") });
+            }
+        }
+        Ok(furthest)
     }
 }
 

@@ -58,8 +58,20 @@ pub fn slots(
     let lost = Lost::look(dir, segment_size);
     let mut rows = Vec::new();
     for name in slots.list()? {
-        // One that was dropped meanwhile is none.
-        let Some(SlotInfo { restart_lsn: restart, .. }) = slots.read(&name)? else { continue };
+        let info = match slots.read(&name) {
+            Ok(Some(info)) => info,
+            // One that was dropped meanwhile is none.
+            Ok(None) => continue,
+            // No follower can use it. Until somebody drops it, it keeps all WAL that it may.
+            Err(SlotError::Damaged(_)) => {
+                let name = name.as_str().to_owned();
+                let wal_status = Some(WalStatus::Lost);
+                rows.push(SlotRow { name, active: false, restart: None, wal_status, safe_wal_size: None });
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let restart = info.restart_lsn;
         let wal_status = restart.map(|restart| {
             let behind = end.bytes_since(restart);
             match () {
@@ -80,17 +92,32 @@ pub fn slots(
     Ok(rows)
 }
 
-/// Makes a lasting slot, which keeps WAL from `restart` on.
+/// Makes a lasting slot, which keeps WAL from its first use on.
 ///
 /// # Errors
 /// A name that is taken; files that cannot be written.
-pub fn create_slot(
+pub fn create_slot(dir: &WalDir, name: &SlotName) -> Result<(), SlotError> {
+    Slots::new(dir.clone()).create(name, SlotInfo::default()).map(drop)
+}
+
+/// Makes a lasting slot, which keeps WAL from where `restart` says on, and says from where that is.
+///
+/// # Errors
+/// A name that is taken; WAL that is gone; files that cannot be written.
+pub fn reserve_slot(
     dir: &WalDir,
     name: &SlotName,
-    restart: Option<(Lsn, TimelineId)>,
-) -> Result<(), SlotError> {
-    let info = restart.map_or_else(SlotInfo::default, |(lsn, timeline)| SlotInfo::at(lsn, timeline));
-    Slots::new(dir.clone()).create(name, info).map(drop)
+    segment_size: SegmentSize,
+    restart: impl FnOnce() -> (Lsn, TimelineId),
+) -> Result<Lsn, SlotError> {
+    let mut from = Lsn::INVALID;
+    let position = || {
+        let (lsn, timeline) = restart();
+        from = lsn;
+        SlotInfo::at(lsn, timeline)
+    };
+    Slots::new(dir.clone()).reserve(name, segment_size, position)?;
+    Ok(from)
 }
 
 /// Drops a slot that nobody uses.

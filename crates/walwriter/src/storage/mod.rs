@@ -5,6 +5,7 @@
 //! replication.
 
 mod confirmed_end;
+mod loss;
 mod options;
 #[cfg(test)]
 mod tests;
@@ -17,10 +18,10 @@ use std::task::Waker;
 use anyhow::Context as _;
 use disk::Disk;
 use engine::fatal::{fatal, refuse};
-use engine::{Engine, EngineOptions, Standby};
+use engine::{Engine, EngineOptions, LogKeeper, Standby};
 use replication::waldir::{SlotError, SlotName, WalDir};
 use runtime::sync::{Condvar, Mutex};
-use wal::{Lsn, TimelineId};
+use wal::Lsn;
 
 use crate::config::Config;
 use crate::session::Awaited;
@@ -42,6 +43,8 @@ pub struct StorageOptions<'a> {
     pub shipping: Arc<Shipping>,
     /// To be called when a standby has become a leader.
     pub promoted: Arc<dyn Fn() + Send + Sync>,
+    /// Where the log of a leader ends that has lost some of it, to open it all the same ([`EngineOptions::accept_loss`]).
+    pub accept_loss: Option<Lsn>,
 }
 
 /// An engine, and all that ships its log.
@@ -123,19 +126,29 @@ impl Storage {
     /// # Errors
     /// Whatever is wrong with the directory or the configuration, in one line.
     pub fn open(options: StorageOptions<'_>) -> anyhow::Result<Self> {
-        let StorageOptions { directory, disk, config, port, shipping, promoted } = options;
+        let StorageOptions { directory, disk, config, port, shipping, promoted, accept_loss } = options;
         let rule = options::rule(config)?;
         let known_confirmed =
             confirmed_end::take(&*disk, directory).context("could not tell what is confirmed")?;
         // Where nobody beside this server is asked, what is durable here is confirmed.
         let known_confirmed = if rule.asks_followers() { known_confirmed } else { Lsn::MAX };
-        let engine_options = EngineOptions { known_confirmed, ..options::engine_options(config) };
         let dir = WalDir::new(directory.join("pg_wal"), Arc::clone(&disk));
+        let limits = Limits::of(config);
+        let most = limits.max_slot_wal_keep_size;
+        // Before recovery, which ends with a checkpoint, and before replay, which makes restartpoints.
+        let retention = Retention::new(dir.clone(), Arc::clone(&shipping), most);
+        let keeper = Some(Arc::clone(&retention) as Arc<dyn LogKeeper>);
+        let engine_options =
+            EngineOptions { known_confirmed, keeper, accept_loss, ..options::engine_options(config) };
         let is_standby = is_standby(directory)
             .with_context(|| format!("could not read directory \"{}\"", directory.display()))?;
         let standby = if is_standby { Some(options::standby_options(directory, config)?) } else { None };
         let (engine, standby) = match standby {
-            None => (Engine::open(Arc::clone(&disk), directory, engine_options)?, None),
+            None => {
+                let engine = Engine::open(Arc::clone(&disk), directory, engine_options);
+                (engine.map_err(|error| loss::advise(error, &dir))?, None)
+            }
+            Some(_) if accept_loss.is_some() => anyhow::bail!(loss::ON_A_STANDBY),
             Some(standby_options) => {
                 let standby = Standby::open(Arc::clone(&disk), directory, engine_options)?;
                 let events = Arc::new(Events {
@@ -150,10 +163,7 @@ impl Storage {
                 (engine, Some(standby))
             }
         };
-        let limits = Limits::of(config);
         let synchronous = SynchronousCommit::start(&engine, dir.clone(), rule)?;
-        let most = limits.max_slot_wal_keep_size;
-        let retention = Retention::new(dir.clone(), Arc::clone(&shipping), &engine, most);
         let settings = options::sender_settings(config);
         let data_directory = directory.to_owned();
         let moved = synchronous.followers_moved();
@@ -269,9 +279,12 @@ impl Storage {
     /// A name that is taken; files that cannot be written.
     pub fn create_slot(&self, name: &SlotName, reserve: bool) -> Result<Option<Lsn>, SlotError> {
         let log = self.engine.log();
-        let from: Option<(Lsn, TimelineId)> = reserve.then(|| (log.redo(), log.timeline()));
-        shipping::create_slot(&self.dir, name, from)?;
-        Ok(from.map(|(lsn, _)| lsn))
+        if !reserve {
+            shipping::create_slot(&self.dir, name)?;
+            return Ok(None);
+        }
+        let from = || (log.redo(), log.timeline());
+        shipping::reserve_slot(&self.dir, name, log.segment_size(), from).map(Some)
     }
 
     /// Drops a slot.

@@ -5,10 +5,12 @@ mod crash;
 mod histories;
 mod lifecycle;
 mod long_runs;
+mod lost_wal;
 mod model;
 mod orders;
 mod ownership;
 mod replay;
+mod retention;
 mod threads;
 mod transactions;
 

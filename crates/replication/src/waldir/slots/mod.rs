@@ -1,14 +1,17 @@
 //! Replication slots: what followers have, remembered over restarts.
 //!
 //! Slot `NAME` is a small text file `walship.slots/NAME.slot` ([`state`]), replaced as a whole and durably whenever
-//! it changes, and `walship.slots/NAME.lock`, whose lock is held by the connection that uses the slot. Slots here
-//! hold nothing back: they remember from where a follower will go on.
+//! it changes, and `walship.slots/NAME.lock`, whose lock is held by the connection that uses the slot. In an archive
+//! slots hold nothing back: they remember from where a follower will go on. Beside a server that removes WAL they keep it;
+//! there a slot's position is claimed ([`WalClaim`], [`Slots::reserve`]).
 
+mod claim;
 mod name;
 mod slot;
 mod state;
 mod store;
 
+pub use claim::WalClaim;
 pub use name::SlotName;
 pub use slot::Slot;
 pub use state::SlotInfo;

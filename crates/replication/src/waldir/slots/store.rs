@@ -5,11 +5,12 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use disk::{DiskFile, OpenMode, RangeLock};
+use wal::{Lsn, SegmentSize};
 
 use super::slot::Slot;
 use super::state::{MAX_LEN, SlotInfo};
-use super::{SLOTS_DIR, SlotName};
-use crate::waldir::WalDir;
+use super::{SLOTS_DIR, SlotName, WalClaim};
+use crate::waldir::{Listing, WalDir};
 
 /// A directory's slots. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -32,6 +33,12 @@ pub enum SlotError {
     /// The slot's file is not one of ours, or damaged.
     #[error("file \"{}\" is not a replication slot, or is damaged: drop the slot and create it again", .0.display())]
     Damaged(PathBuf),
+    /// The WAL that the slot would keep has been removed already.
+    #[error("cannot reserve WAL from {restart} on: it has already been removed")]
+    Gone {
+        /// From where on it was to be kept.
+        restart: Lsn,
+    },
     /// A file could not be read, written or locked.
     #[error("could not access file \"{}\": {source}", path.display())]
     Io {
@@ -60,6 +67,35 @@ impl Slots {
         let mut slot = Slot::new(self.dir.disk().clone(), state, name.clone(), info, lock);
         slot.write()?;
         Ok(slot)
+    }
+
+    /// Makes a slot that keeps WAL from `position` on, which is asked only once nobody can remove any; an error if that WAL
+    /// is not there any more. Otherwise as [`Slots::create`].
+    pub fn reserve(
+        &self,
+        name: &SlotName,
+        size: SegmentSize,
+        position: impl FnOnce() -> SlotInfo,
+    ) -> Result<Slot, SlotError> {
+        let _claim = WalClaim::acquire(&self.dir)?;
+        let info = position();
+        self.check_there(info, size)?;
+        self.create(name, info)
+    }
+
+    /// Insists that the WAL which a slot at `info` keeps has not been removed. Whoever asks holds the [`WalClaim`].
+    pub fn check_there(&self, info: SlotInfo, size: SegmentSize) -> Result<(), SlotError> {
+        let Some(restart) = info.restart_lsn else { return Ok(()) };
+        let path = self.dir.path();
+        let entries = self.dir.disk().read_dir(path).map_err(at(path))?;
+        let names =
+            entries.iter().filter(|entry| !entry.is_dir).map(|entry| (entry.name.as_str(), entry.len));
+        let oldest = Listing::new(names, size).segments.iter().map(|file| file.segment).min();
+        // WAL is removed from its beginning on, and the log may just be about to begin the segment.
+        match oldest {
+            Some(oldest) if size.segment_of(restart) < oldest => Err(SlotError::Gone { restart }),
+            _ => Ok(()),
+        }
     }
 
     /// Takes a slot into use: nobody else, in whatever process, can until this is dropped.

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::archive::{Archive, T1, T2};
-use crate::waldir::{Slot, SlotError, SlotInfo, SlotName, Slots, WalDir};
+use crate::waldir::{Slot, SlotError, SlotInfo, SlotName, Slots, WalClaim, WalDir};
 use disk::{CrashChoices, SimDisk};
 use std::sync::Arc;
-use wal::Lsn;
+use std::sync::atomic::{AtomicBool, Ordering};
+use wal::{Lsn, SegmentSize, TimelineId};
 
 fn name(text: &str) -> SlotName {
     SlotName::new(text).unwrap()
@@ -96,4 +97,39 @@ fn a_sync_that_fails_is_an_error() {
         archive.simulated_disk().fail_sync(nth);
         assert!(matches!(slots.create(&slot_name, SlotInfo::default()), Err(SlotError::Io { .. })));
     }
+}
+
+#[test]
+fn a_position_is_reserved_only_while_nobody_can_remove_wal() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = WalDir::on_os(temp.path());
+    let slots = Slots::new(dir.clone());
+    let released = AtomicBool::new(false);
+    let claim = WalClaim::acquire(&dir).unwrap();
+    std::thread::scope(|scope| {
+        let maker = scope.spawn(|| {
+            let position = || {
+                assert!(released.load(Ordering::SeqCst), "asked while WAL was being removed");
+                SlotInfo::at(Lsn::new(5 << 20), TimelineId::FIRST)
+            };
+            slots.reserve(&name("s"), SegmentSize::new(1 << 20).unwrap(), position).map(|slot| slot.info())
+        });
+        released.store(true, Ordering::SeqCst);
+        drop(claim);
+        assert!(maker.join().unwrap().unwrap().restart_lsn.is_some());
+    });
+}
+
+#[test]
+fn a_position_whose_wal_is_gone_is_not_reserved() {
+    let temp = tempfile::tempdir().unwrap();
+    let slots = Slots::new(WalDir::on_os(temp.path()));
+    std::fs::write(temp.path().join("000000010000000000000005"), "").unwrap();
+    let size = SegmentSize::new(1 << 20).unwrap();
+    let at = |mebibytes: u64| SlotInfo::at(Lsn::new((mebibytes << 20) + 40), TimelineId::FIRST);
+    let refusal = slots.reserve(&name("s"), size, || at(4)).unwrap_err();
+    assert!(matches!(refusal, SlotError::Gone { .. }), "{refusal}");
+    assert!(slots.list().unwrap().is_empty());
+    drop(slots.reserve(&name("s"), size, || at(5)).unwrap());
+    drop(slots.reserve(&name("ahead"), size, || at(6)).unwrap());
 }

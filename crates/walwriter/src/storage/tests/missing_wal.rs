@@ -96,7 +96,13 @@ fn a_slot_that_lost_its_wal_says_so_keeps_nothing_and_its_follower_is_told_what_
         leader.engine().checkpoint(engine::checkpoint::Cause::Immediate).unwrap();
     }
     assert_eq!((row().wal_status, row().safe_wal_size), (Some(shipping::WalStatus::Lost), None));
-    assert_eq!(leader.storage().retention.oldest_needed(), None, "nothing is kept for what cannot go on");
+    let log = leader.engine().log();
+    let extent = engine::LogExtent { segment_size: log.segment_size(), end: log.flushed() };
+    assert_eq!(
+        leader.storage().retention.oldest_needed(extent).unwrap(),
+        None,
+        "nothing is kept for what cannot go on"
+    );
     let run = postgres_tool("pg_receivewal")
         .args(["--no-loop", "-S", "late", "-d", &leader.conninfo("late"), "-D"])
         .arg(root.path())

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use disk::OsDisk;
 use engine::{InitOptions, Isolation, TreeId};
-use wal::SegmentSize;
+use wal::{SegmentSize, TimelineId};
 
 mod following;
 mod missing_wal;
+mod slots;
 mod synchronous;
 
 use super::*;
@@ -82,6 +83,7 @@ impl TestNode {
                 port,
                 shipping: Arc::clone(&shipping),
                 promoted: Arc::new(|| {}),
+                accept_loss: None,
             })
         };
         // In one process, threads of the one before may still have the directory for a moment.
