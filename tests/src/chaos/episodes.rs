@@ -237,7 +237,17 @@ impl Cluster {
         self.board.change(leader, |place| place.generation += 1);
         self.reign = right;
         self.resume_reign();
-        // It does not go on with a leader whose WAL differs from its own.
+        self.start_who_refused();
+    }
+
+    /// Nobody has to go on with a leader whose WAL differs from his own; whoever ended has said why.
+    fn start_who_refused(&mut self) {
+        for standby in self.standbys() {
+            if let Some(log) = self.has_ended(standby) {
+                assert!(is_loud(&log), "a standby ended by itself:\n{}", last_lines(&log, 12));
+                self.start(standby);
+            }
+        }
         if !self.witness.runs() {
             let log = self.witness.log();
             assert!(is_loud(&log), "the witness ended by itself:\n{}", last_lines(&log, 12));

@@ -205,44 +205,44 @@ impl Cluster {
         self.await_everybody();
     }
 
-    /// Has a node follow the leader, or refuse. Says whether it follows.
+    /// Has a node follow the leader, or refuse, and refuse again when it is started again. Says whether it follows.
     fn rejoin(&mut self, id: NodeId, expected: Expected, restarts: u64) -> bool {
         let name = self.nodes[id.0].name;
-        let mut lives = 0;
-        loop {
+        for life in 0..=restarts {
             if self.node(id).process().is_none()
                 && let Err(log) = self.try_start(id)
             {
                 self.assert_refusal(name, expected, &log);
-                return false;
+                continue;
             }
             match expected {
                 Expected::Follows => {
                     self.await_following(name);
                     return true;
                 }
-                Expected::Either => {
-                    if self.follows_or_says_why(name) {
-                        return true;
-                    }
-                    return false;
-                }
-                Expected::Refuses => {
-                    if !self.watch_refusal(id) {
-                        return false;
-                    }
-                }
+                Expected::Either => return self.follows_or_says_why(name),
+                Expected::Refuses => self.watch_refusal(id),
             }
-            if lives == restarts {
-                return false;
-            }
-            lives += 1;
-            if lives % 2 == 0 {
-                self.kill(id);
-            } else {
-                self.terminate(id);
+            if life < restarts && self.node(id).process().is_some() {
+                if life % 2 == 0 {
+                    self.terminate(id);
+                } else {
+                    self.kill(id);
+                }
             }
         }
+        false
+    }
+
+    /// Whether a server has ended by itself; it counts as stopped then. Gives its log.
+    pub(super) fn has_ended(&mut self, id: NodeId) -> Option<String> {
+        let log = self.nodes[id.0].log();
+        if self.node(id).process().is_none_or(|process| process.is_running()) {
+            return None;
+        }
+        self.publish(id, Role::Down);
+        self.node(id).forget();
+        Some(log)
     }
 
     #[track_caller]
@@ -258,17 +258,13 @@ impl Cluster {
         }
     }
 
-    /// Watches a node that is past the fork: it never streams, and says why. False if it has ended.
-    fn watch_refusal(&mut self, id: NodeId) -> bool {
+    /// Watches a node that is past the fork: it never streams, and says why.
+    fn watch_refusal(&mut self, id: NodeId) {
         let name = self.nodes[id.0].name;
         let began = Instant::now();
         while began.elapsed() < WATCHED || !is_loud(&self.nodes[id.0].log()) && began.elapsed() < LIMIT / 4 {
-            if !self.node(id).process().is_some_and(|process| process.is_running()) {
-                let log = self.nodes[id.0].log();
-                self.publish(id, Role::Down);
-                self.assert_refusal(name, Expected::Refuses, &log);
-                self.node(id).forget();
-                return false;
+            if let Some(log) = self.has_ended(id) {
+                return self.assert_refusal(name, Expected::Refuses, &log);
             }
             let status = self.node(id).ask("select status from pg_stat_wal_receiver");
             let by_leader = self.seen_by_leader(name).map(|(state, _)| state);
@@ -278,7 +274,7 @@ impl Cluster {
                     "{name} is past the fork and streams: {status:?}, by its leader {by_leader:?}; its log:\n{}",
                     last_lines(&log, 6)
                 ));
-                return true;
+                return;
             }
             std::thread::sleep(Duration::from_millis(30));
         }
@@ -287,7 +283,12 @@ impl Cluster {
             self.complaints
                 .push(format!("{name} is past the fork and says nothing:\n{}", last_lines(&log, 6)));
         }
-        true
+        if let Some(rows) = self.node(id).ask("select count(*) from entry") {
+            self.complaints.push(format!(
+                "{name} is past the fork, has said so, and lets {rows} rows be read:\n{}",
+                last_lines(&log, 6)
+            ));
+        }
     }
 
     /// Waits until a node follows, or has said why not and does not after a while.
@@ -298,6 +299,11 @@ impl Cluster {
             let seen = self.seen_by_leader(name);
             if seen.is_some_and(|(state, lsn)| state == "streaming" && lsn >= flushed) {
                 return true;
+            }
+            let ended = self.nodes.iter().find(|node| node.name == name).map(|node| node.id);
+            if let Some(log) = ended.and_then(|id| self.has_ended(id)) {
+                self.assert_refusal(name, Expected::Either, &log);
+                return false;
             }
             let log = self.log_of(name);
             if is_loud(&log) && began.elapsed() > WATCHED * 2 {
