@@ -294,7 +294,7 @@ impl Cluster {
     pub fn await_progress(&mut self) {
         let before = self.board.acknowledged();
         let began = std::time::Instant::now();
-        while self.board.acknowledged() < before + 20 {
+        while self.board.acknowledged() < before + 10 {
             for node in &mut self.nodes {
                 node.assert_lives();
             }
