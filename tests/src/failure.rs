@@ -1,7 +1,5 @@
 //! What a user sees of a program that fails after it has run for a while.
 
-use std::path::Path;
-
 use wal::Lsn;
 
 use crate::process::{Finished, Process};
@@ -36,10 +34,14 @@ impl Process {
     /// How much memory it has in use now (`VmRSS`), in KiB.
     #[track_caller]
     pub fn resident_kib(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.pid());
-        let status = std::fs::read_to_string(Path::new(&path)).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a VmRSS line");
-        line.trim().trim_end_matches("kB").trim().parse().unwrap()
+        self.try_resident_kib().expect("it runs")
+    }
+
+    /// The same; `None` if it has ended.
+    pub(crate) fn try_resident_kib(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        line.trim().trim_end_matches("kB").trim().parse().ok()
     }
 }
 

@@ -9,7 +9,7 @@
 //! - **complete**, on a leader: everything that was acknowledged before, as far as the lineage kept it; in the last view,
 //!   on every node.
 //!
-//! Of views of the same directory one after the other: nothing vanishes. And nothing is acknowledged while nobody could
+//! Of views of the same directory one after the other: nothing vanishes, but what the lineage discarded, with a restart. And nothing is acknowledged while nobody could
 //! have confirmed it.
 
 use std::collections::{HashMap, HashSet};
@@ -223,13 +223,27 @@ impl<'a> Checker<'a> {
                 continue;
             }
             let shown: HashSet<TxId> = later.entries.iter().map(|entry| entry.id).collect();
-            let gone = earlier.entries.iter().find(|entry| !shown.contains(&entry.id));
+            let gone =
+                |entry: &&Entry| !shown.contains(&entry.id) && !self.may_vanish(entry.id, earlier, later);
+            let gone = earlier.entries.iter().find(gone);
             wrong.extend(gone.map(|gone| {
                 let (was, is) = (earlier.begun as f64 / 1e6, later.begun as f64 / 1e6);
                 format!("{:?} was on node {} at {was:.3} s, and is not at {is:.3} s", gone.id, later.node.0)
             }));
         }
         some_of(Rule::Vanished, wrong)
+    }
+
+    /// What was in memory alone, and discarded, is not there any more when a server is started again.
+    fn may_vanish(&self, id: TxId, earlier: &View, later: &View) -> bool {
+        let Some(attempt) = self.attempts.get(&id).filter(|_| earlier.life != later.life) else {
+            return false;
+        };
+        let discarded = |reign| self.lineage.fate(attempt, reign) == Fate::Absent;
+        match later.context {
+            Context::Leader(reign) | Context::Follower(reign) => discarded(reign),
+            Context::Unknown => (0..self.history.reigns.len()).map(ReignId).any(discarded),
+        }
     }
 
     fn silences(&self) -> Vec<Violation> {

@@ -179,6 +179,8 @@ pub struct View {
     pub node: NodeId,
     /// How often that node's directory had been replaced before.
     pub generation: u32,
+    /// How often it had been started.
+    pub life: u32,
     /// Whose word it is.
     pub context: Context,
     /// Whether nothing happened any more, and everybody had everything.

@@ -142,6 +142,19 @@ impl Node {
         Some(finished)
     }
 
+    /// SIGTERM or SIGKILL to one that may be about to end by itself, because it cannot follow.
+    #[track_caller]
+    pub fn end_who_may_have_ended(&mut self, signal: Signal) {
+        let Some(mut process) = self.process.take() else { return };
+        if process.is_running() {
+            // It may end at this very moment.
+            let _ = rustix::process::kill_process(crate::process::pid(process.pid()), signal);
+        }
+        let finished = process.wait_within(LIMIT / 2);
+        let expected = matches!(finished.code, Some(0 | 1)) || signal == Signal::KILL;
+        assert!(expected, "{finished}");
+    }
+
     /// Nobody ended it, so it runs; and it has not grown without bound.
     #[track_caller]
     pub fn assert_lives(&mut self) {
@@ -185,10 +198,22 @@ impl Node {
     /// running; it looks from `from` on.
     #[track_caller]
     pub fn end_of_log(&self, timeline: u32, from: Lsn) -> Lsn {
+        let redo = self.controlled("Latest checkpoint's REDO location:");
+        super::cluster::end_of_log(&self.root, &self.data.join("pg_wal"), timeline, redo.max(from))
+    }
+
+    /// Up to where a standby has to replay at least before its pages make sense.
+    #[track_caller]
+    pub fn minimum_recovery(&self) -> Lsn {
+        self.controlled("Minimum recovery ending location:")
+    }
+
+    /// An LSN in the control file.
+    #[track_caller]
+    fn controlled(&self, field: &str) -> Lsn {
         let control =
             Tool::postgres(&self.root, crate::Version::V15, "pg_controldata").arg(&self.data).succeed();
-        let redo = control.lines().find_map(|line| line.strip_prefix("Latest checkpoint's REDO location:"));
-        let redo: Lsn = redo.expect("a redo location").trim().parse().unwrap();
-        super::cluster::end_of_log(&self.root, &self.data.join("pg_wal"), timeline, redo.max(from))
+        let value = control.lines().find_map(|line| line.strip_prefix(field));
+        value.and_then(|value| value.trim().parse().ok()).unwrap_or_else(|| panic!("no {field} in {control}"))
     }
 }

@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use wal::Lsn;
 
 use super::board::{NODES, Role};
@@ -190,7 +191,7 @@ impl Cluster {
         // As long as those that must refuse are not rebuilt, nobody else can confirm.
         let mut silent = can_confirm < self.plan.quorum;
         for (id, expected) in expected {
-            let follows = self.rejoin(id, expected, restarts);
+            let follows = self.rejoin(id, expected, (id != old).then_some(fork), restarts);
             if silent && !follows {
                 silent = false;
                 let (reign, until) = (self.reign, self.board.now());
@@ -205,10 +206,16 @@ impl Cluster {
         self.await_everybody();
     }
 
-    /// Has a node follow the leader, or refuse, and refuse again when it is started again. Says whether it follows.
-    fn rejoin(&mut self, id: NodeId, expected: Expected, restarts: u64) -> bool {
+    /// Has a node follow the leader, or refuse, and refuse again when it is started again: a standby (for which the fork is
+    /// given) that had what is past the fork in memory alone, and not on its pages, may follow then. Says whether it follows.
+    fn rejoin(&mut self, id: NodeId, expected: Expected, fork: Option<Lsn>, restarts: u64) -> bool {
         let name = self.nodes[id.0].name;
         for life in 0..=restarts {
+            let in_memory = |fork| life > 0 && self.nodes[id.0].minimum_recovery() <= fork;
+            let expected = match expected {
+                Expected::Refuses if fork.is_some_and(in_memory) => Expected::Either,
+                expected => expected,
+            };
             if self.node(id).process().is_none()
                 && let Err(log) = self.try_start(id)
             {
@@ -223,12 +230,10 @@ impl Cluster {
                 Expected::Either => return self.follows_or_says_why(name),
                 Expected::Refuses => self.watch_refusal(id),
             }
-            if life < restarts && self.node(id).process().is_some() {
-                if life % 2 == 0 {
-                    self.terminate(id);
-                } else {
-                    self.kill(id);
-                }
+            if life < restarts {
+                self.publish(id, Role::Down);
+                let signal = if life % 2 == 0 { Signal::TERM } else { Signal::KILL };
+                self.node(id).end_who_may_have_ended(signal);
             }
         }
         false
@@ -262,13 +267,20 @@ impl Cluster {
     fn watch_refusal(&mut self, id: NodeId) {
         let name = self.nodes[id.0].name;
         let began = Instant::now();
+        // What it says of a connection that is just being cut is not about the new leader.
+        let mut streams_since = None;
         while began.elapsed() < WATCHED || !is_loud(&self.nodes[id.0].log()) && began.elapsed() < LIMIT / 4 {
             if let Some(log) = self.has_ended(id) {
                 return self.assert_refusal(name, Expected::Refuses, &log);
             }
             let status = self.node(id).ask("select status from pg_stat_wal_receiver");
             let by_leader = self.seen_by_leader(name).map(|(state, _)| state);
-            if status.as_deref() == Some("streaming") || by_leader.as_deref() == Some("streaming") {
+            streams_since = match status.as_deref() {
+                Some("streaming") => streams_since.or_else(|| Some(Instant::now())),
+                _ => None,
+            };
+            let for_long = streams_since.is_some_and(|since| since.elapsed() > WATCHED / 2);
+            if for_long || by_leader.as_deref() == Some("streaming") {
                 let log = self.nodes[id.0].log();
                 self.complaints.push(format!(
                     "{name} is past the fork and streams: {status:?}, by its leader {by_leader:?}; its log:\n{}",
@@ -322,7 +334,8 @@ impl Cluster {
     pub fn rebuild(&mut self, id: NodeId) {
         println!("    {} is rebuilt", self.nodes[id.0].name);
         self.forget_acknowledged(id.0);
-        self.terminate(id);
+        self.publish(id, Role::Down);
+        self.node(id).end_who_may_have_ended(Signal::TERM);
         self.copy_leader(id);
         self.start(id);
         self.await_following(self.nodes[id.0].name);

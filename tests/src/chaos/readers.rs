@@ -53,6 +53,7 @@ pub fn view(board: &Board, node: NodeId, session: &mut Session) -> Result<View, 
     Ok(View {
         node,
         generation: before.generation,
+        life: before.life,
         context,
         last: false,
         begun,

@@ -67,6 +67,7 @@ fn view(history: &History, shows: impl Fn(TxId) -> bool, context: Context, at: u
         node,
         // The first leader is made anew before it is promoted.
         generation: u32::from(at > 950),
+        life: 1,
         context,
         last: false,
         begun: at,
@@ -90,9 +91,9 @@ fn view(history: &History, shows: impl Fn(TxId) -> bool, context: Context, at: u
 
 /// Shows the view at `index` again, with what `shows` says in place of what it showed.
 fn show(history: &mut History, index: usize, shows: impl Fn(TxId) -> bool) {
-    let View { context, begun, last, node, generation, .. } = history.views[index];
+    let View { context, begun, last, node, generation, life, .. } = history.views[index];
     let again = view(history, shows, context, begun);
-    history.views[index] = View { last, node, generation, ..again };
+    history.views[index] = View { last, node, generation, life, ..again };
 }
 
 #[track_caller]
@@ -242,6 +243,21 @@ fn what_a_directory_showed_and_does_not_show_any_more_is_found() {
         let view = view(&history, |id| id.number <= last, Context::Unknown, at);
         history.views.push(view);
     }
+    assert_breaks(&history, Rule::Vanished);
+}
+
+#[test]
+fn a_standby_may_give_up_in_a_later_life_what_the_lineage_discarded_and_nothing_else() {
+    let mut history = good();
+    let old = view(&history, |id| id.number <= 8, Context::Unknown, 985);
+    history.views.push(View { generation: 7, ..old });
+    let new = view(&history, |id| in_log(3, id), Context::Follower(ReignId(3)), 1095);
+    history.views.push(View { generation: 7, life: 2, ..new });
+    assert_eq!(check(&history), []);
+    history.views.last_mut().unwrap().life = 1;
+    assert_breaks(&history, Rule::Vanished);
+    let kept = view(&history, |id| id.number <= 5, Context::Follower(ReignId(3)), 1095);
+    *history.views.last_mut().unwrap() = View { generation: 7, life: 2, ..kept };
     assert_breaks(&history, Rule::Vanished);
 }
 
