@@ -114,10 +114,13 @@ impl Directory {
         dir.history(timeline).map_err(|error| wal_error(&error))
     }
 
-    /// The newest timeline that the log's directory knows, at least the checkpoint's.
+    /// The newest timeline that the log's directory has the history of, at least the checkpoint's. Its history file is what
+    /// makes a timeline, as for PostgreSQL: a segment without one is what a promotion left that ended before it wrote that,
+    /// and is replaced when the promotion is repeated.
     pub(crate) fn newest_timeline(&self) -> Result<TimelineId, EngineError> {
         let dir = WalDir::new(self.wal_path(), Arc::clone(&self.disk));
-        let newest = dir.newest_timeline().map_err(|error| wal_error(&error))?;
+        let listing = dir.list(self.control.get().segment_size).map_err(|error| wal_error(&error))?;
+        let newest = listing.histories.last().copied();
         Ok(newest.unwrap_or(TimelineId::FIRST).max(self.checkpoint.timeline))
     }
 

@@ -320,3 +320,26 @@ fn the_file_of_a_dropped_tree_is_removed_once_the_control_file_admits_the_drop()
     assert!(!is_there());
     assert!(control(&standby_disk).min_recovery_point >= dropped);
 }
+
+#[test]
+fn a_promotion_that_ended_before_it_wrote_its_history_was_not_begun_and_can_be_repeated() {
+    let (_, _leader, one, _) = leader_and_two();
+    // What it had put in place: the new timeline's first segment.
+    let dir = Path::new(DIR).join("pg_wal");
+    for entry in one.read_dir(&dir).unwrap() {
+        if let Some(segment) = entry.name.strip_prefix("00000001") {
+            let bytes = disk::read_file(&one, &dir.join(&entry.name), 64 << 20).unwrap();
+            disk::durable_write(&one, &dir.join(format!("00000002{segment}")), &bytes).unwrap();
+        }
+    }
+    let standby = try_follow(&one).unwrap();
+    assert_eq!((standby.timeline(), keys(standby.engine())), (TimelineId::FIRST, vec!["a".to_owned()]));
+    drop(standby);
+    let leader = promote(&one);
+    put(&leader, &[("b", "2")]);
+    flush(&leader);
+    drop(leader);
+    let leader = start(&one);
+    assert_eq!(keys(&leader), ["a", "b", "new"]);
+    assert!(one.exists(&dir.join("00000002.history")).unwrap());
+}
