@@ -192,8 +192,8 @@ impl Cluster {
         let mut silent = can_confirm < self.plan.quorum;
         for (id, expected) in expected {
             let follows = self.rejoin(id, expected, (id != old).then_some(fork), restarts);
-            if silent && !follows {
-                silent = false;
+            // One that follows after all, when it is started again, may have confirmed since.
+            if std::mem::take(&mut silent) && !follows {
                 let (reign, until) = (self.reign, self.board.now());
                 let because = "too few of its followers were of its history";
                 self.board.silence(Silence { reign, from, until, because });
