@@ -2,7 +2,9 @@
 //!
 //! Where the bytes come from is the caller's ([`LogBytes`]): a directory's segments, a backup's, a server's `pg_wal`. What
 //! they are worth is decided here alone. A walk never looks back and holds one buffer; it stops at the first byte that is
-//! not WAL, and can be gone on with from wherever it got to.
+//! not WAL, and can be gone on with from wherever it got to. Bytes that are pushed instead (a leader's stream, a backup's
+//! archive) are fed to the validator as they come, and replay, which wants the records too, reads them by
+//! [`Records`](crate::reader::Records); all of them are judged by the same validator.
 
 use crate::{Lsn, Validator, WalError};
 
