@@ -103,16 +103,16 @@ impl Transport {
     }
 
     /// Waits until the socket, which has just taken nothing, takes bytes again; at once for what is not a plain socket.
-    pub(super) async fn writable(&self) -> io::Result<()> {
+    pub(super) async fn writable(&mut self) -> io::Result<()> {
         self.ready(Interest::WRITABLE).await
     }
 
     /// Waits until there is something to read, or the socket, which has just taken nothing, takes bytes again.
-    pub(super) async fn readable_or_writable(&self) -> io::Result<()> {
+    pub(super) async fn readable_or_writable(&mut self) -> io::Result<()> {
         self.ready(Interest::READABLE | Interest::WRITABLE).await
     }
 
-    async fn ready(&self, interest: Interest) -> io::Result<()> {
+    async fn ready(&mut self, interest: Interest) -> io::Result<()> {
         // It was written to through another descriptor: without this the runtime would go on believing that it has room.
         let full = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
         match self {
