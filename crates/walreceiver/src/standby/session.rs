@@ -42,7 +42,7 @@ impl Session {
     /// Receives until told to stop, or until the timeline ends.
     pub(super) async fn run(&self, start: StandbyStart) -> Result<StandbyEnd, ReceiverError> {
         // Whatever the leader does not answer, we can stop.
-        match answered(None, &self.stopped, self.begin(&start)).await {
+        match answered(None, &self.stopped, Box::pin(self.begin(&start))).await {
             Ok(Begun::Ended(end)) => Ok(end),
             Ok(Begun::Streaming(stream, point)) => match self.stream(*stream, *point, &start).await {
                 Err(ReceiverError::Stopped) => Ok(StandbyEnd::Stopped),

@@ -200,8 +200,8 @@ mod tests {
         {
             let begun = directory.path().join(number.to_string());
             let running = Running::default();
+            let text = format!(": > {}; {command}", begun.display());
             std::thread::scope(|scope| {
-                let text = format!(": > {}; {command}", begun.display());
                 let restored = scope.spawn(|| restore(&text, &running));
                 while !begun.exists() {
                     std::thread::yield_now();
