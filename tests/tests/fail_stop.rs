@@ -1,10 +1,24 @@
-//! A panic in any thread ends the program at once, with one line, and nothing that was acknowledged is lost by it.
+//! A panic in any thread and a broken invariant end the program at once, with one line, and nothing that was acknowledged
+//! is lost by it.
 
 use walship_tests::receiver::{pg_receivewal, walreceiver};
 use walship_tests::{Process, Shutdown, TempRoot, Tool, Version, Walsender, Walwriter, wait_until};
 
 /// What the line about a panic says beside the panic's own message.
 const LINE: [&str; 3] = ["thread \"", "panicked at crates/", "this is a bug, and ends the process: "];
+
+/// Invariants broken on a leader, and what the line says of them.
+const BROKEN_ON_A_LEADER: [(&str, &str); 9] = [
+    ("write the log elsewhere", "what is pending begins where the last write ended"),
+    ("call durable what was not written", "nothing is durable, FFFFFFFF/FFFFFFFF, that was not written"),
+    ("insert behind the log's end", "the log ends where its layout goes on"),
+    ("take recovery's start back", "where recovery starts never goes back"),
+    ("write a page before its log", "is written before the log"),
+    ("publish an older version of a page", "the versions of block "),
+    ("show readers an older snapshot", "snapshots ascend"),
+    ("forget a lock's first holder", "further holders follow a first one"),
+    ("send what is not durable", "a chunk lies between what is sent"),
+];
 
 /// A leader with a table of acknowledged numbers, in a root whose processes commit faults.
 fn leader(root: &TempRoot) -> Walwriter {
@@ -40,9 +54,9 @@ fn poke(root: &TempRoot, server: &Walwriter) -> impl FnMut() + use<> {
 
 /// Asks the running server for `fault`, and insists that it ends of it and leaves no trace of an orderly end.
 #[track_caller]
-fn assert_ends_of(root: &TempRoot, server: &mut Walwriter, fault: &str, poke: impl FnMut()) {
+fn assert_ends_of(root: &TempRoot, server: &mut Walwriter, fault: &str, says: &str, poke: impl FnMut()) {
     root.request_fault(server.name(), fault);
-    server.ends_at_once(&[&LINE[..], &[fault]].concat(), poke);
+    server.ends_at_once(&[&LINE[..], &[says]].concat(), poke);
     assert!(server.data().join("postmaster.pid").exists(), "as after a crash");
     assert!(!server.data().join("walship.confirmed").exists());
     let control = Tool::postgres(root, Version::V15, "pg_controldata").arg(server.data()).succeed();
@@ -69,7 +83,7 @@ fn a_panic_in_any_thread_of_a_leader_ends_it() {
         let follower = pg_receivewal(&root, Version::V15, &leader.conninfo(), &received).arg("-n").spawn();
         wait_until("the follower", || leader.sql("select count(*) from pg_stat_replication") == "1");
         let poke = poke(&root, &leader);
-        assert_ends_of(&root, &mut leader, fault, poke);
+        assert_ends_of(&root, &mut leader, fault, fault, poke);
         follower.wait();
         leader.start();
         assert_has(&leader, n);
@@ -96,7 +110,7 @@ fn a_panic_in_any_thread_of_a_standby_ends_it() {
     for (n, fault) in (1..).zip(threads) {
         insert(&leader, n);
         let poke = poke(&root, &leader);
-        assert_ends_of(&root, &mut standby, fault, poke);
+        assert_ends_of(&root, &mut standby, fault, fault, poke);
         standby.start();
         standby.wait_for_replay(leader.flush_lsn());
         assert_has(&standby, n);
@@ -142,16 +156,82 @@ fn a_panic_in_any_thread_of_a_receiver_or_sender_ends_it() {
 }
 
 #[test]
-fn a_panic_in_any_thread_of_a_base_backup_ends_it() {
+fn a_panic_and_a_broken_invariant_end_a_base_backup() {
     let root = TempRoot::new("panics");
     let leader = leader(&root);
-    for (n, fault) in (1..).zip(["panic in unpacking", "panic in streaming beside a backup"]) {
+    let faults = [
+        ("panic in unpacking", "panic in unpacking"),
+        ("panic in streaming beside a backup", "panic in streaming beside a backup"),
+        ("begin a segment in its middle", "a segment is begun at its start"),
+    ];
+    for (n, (fault, says)) in (1..).zip(faults) {
         let directory = root.dir(format!("backup{n}"));
         root.request_fault("basebackup", fault);
         let backup = Tool::ours(&root, "basebackup").args(["-d", &leader.conninfo(), "-c", "fast"]);
         let mut backup = backup.args(["-X", "stream", "-D"]).arg(&directory).spawn();
-        let line = backup.ends_at_once(&[&LINE[..], &[fault]].concat(), || {});
+        let line = backup.ends_at_once(&[&LINE[..], &[says]].concat(), || {});
         assert!(line.starts_with("basebackup: error: "), "{line}");
         assert!(!directory.join("backup_manifest").exists(), "nothing that passes for a backup");
     }
+}
+
+#[test]
+fn a_broken_invariant_ends_a_leader_and_nothing_that_was_acknowledged_is_lost() {
+    let root = TempRoot::new("invariants");
+    let mut leader = leader(&root);
+    let received = root.dir("received");
+    for (n, (fault, says)) in (1..).zip(BROKEN_ON_A_LEADER) {
+        insert(&leader, n);
+        // One that follows, so that there is somebody to send to.
+        let follower = pg_receivewal(&root, Version::V15, &leader.conninfo(), &received).arg("-n").spawn();
+        wait_until("the follower", || leader.sql("select count(*) from pg_stat_replication") == "1");
+        let poke = poke(&root, &leader);
+        assert_ends_of(&root, &mut leader, fault, says, poke);
+        follower.wait();
+        leader.start();
+        assert_has(&leader, n);
+    }
+    leader.stop(Shutdown::Fast).success();
+    leader.assert_sound();
+}
+
+#[test]
+fn a_broken_invariant_ends_a_receiver_and_a_sender() {
+    let root = TempRoot::new("invariants");
+    let leader = leader(&root);
+    let archive = root.dir("archive");
+    let receive = || {
+        let mut receiver =
+            walreceiver(&root, &leader.conninfo(), &archive).args(["-v", "--synchronous"]).spawn();
+        receiver.wait_for_stderr("starting log streaming");
+        receiver
+    };
+    let ends = |process: &mut Process, name: &str, fault: &str, says: &str| {
+        root.request_fault(name, fault);
+        process.ends_at_once(&[&LINE[..], &[says]].concat(), poke(&root, &leader));
+    };
+    for fault in ["report as durable what was not written", "sync more than was written"] {
+        ends(
+            &mut receive(),
+            "walreceiver",
+            fault,
+            "nothing is durable, FFFFFFFF/FFFFFFFF, that was not written",
+        );
+    }
+
+    let receiver = receive();
+    let mut sender = Walsender::start_new(&root, &archive);
+    let served = root.dir("served");
+    let follower = pg_receivewal(&root, Version::V15, &sender.conninfo(), &served).args(["-n", "-v"]);
+    let mut follower = follower.spawn();
+    follower.wait_for_stderr("starting log streaming");
+    ends(sender.process(), "walsender", "send what is not durable", "a chunk lies between what is sent");
+    follower.wait();
+    // Nothing that was acknowledged is missing, or different.
+    sender.start_again();
+    sender.wait_for_end(leader.flush_lsn());
+    receiver.terminate().success();
+    sender.terminate().success();
+    let verified = Tool::ours(&root, "walreceiver").args(["verify", "-D"]).arg(&archive).run();
+    assert!(verified.code == Some(0), "{verified}");
 }

@@ -47,7 +47,8 @@ impl LogLayout {
     /// Goes on at `start`: a page boundary, or where a record may start on a page whose beginning is already written.
     /// `prev` is the start of the last record before, 0/0 if there is none.
     pub fn new(identity: LogIdentity, timeline: TimelineId, start: Lsn, prev: Lsn) -> Self {
-        Self { identity, timeline, position: start.align8(), prev, next_page: PageFlags::default() }
+        let position = start.align8();
+        Self { identity, timeline, position, prev, next_page: PageFlags::default() }
     }
 
     /// What the pages say about where they come from.
@@ -78,12 +79,16 @@ impl LogLayout {
     /// The next page, which begins right here, takes the place of the continuation of a record that was never
     /// completed. An OVERWRITE_CONTRECORD record must be the first on it.
     pub fn overwrite_continuation(&mut self) {
+        assert_eq!(self.room_on_page(), PAGE_SIZE, "the next page begins at {}", self.position);
         self.next_page = PageFlags::FIRST_IS_OVERWRITE_CONTRECORD;
     }
 
     /// Appends an encoded record to `out`, whose end is this layout's position. The record's length, prev-link and
     /// checksum are written here. It must be at least a record's header long.
     pub fn place(&mut self, record: &mut [u8], out: &mut Vec<u8>) -> Placed {
+        assert!(record.len() >= RECORD_HEADER, "a record has a header, and this one {} bytes", record.len());
+        let (began, length) = (self.position, out.len());
+        assert_eq!(began.align8(), began, "between records the position is a multiple of 8");
         let total_length = record.len() as u32;
         if let Some(header) = RecordHeader::decode(record) {
             seal(record, RecordHeader { total_length, prev: self.prev, ..header });
@@ -99,6 +104,17 @@ impl LogLayout {
         }
         let padding = self.position.align8().bytes_since(self.position) as usize;
         self.push(&[0; 8][..padding.min(8)], out);
+        assert_eq!(self.position.align8(), self.position, "a record's end is a multiple of 8");
+        assert!(
+            self.position.bytes_since(start) >= u64::from(total_length),
+            "{total_length} bytes lie between {start} and {}",
+            self.position
+        );
+        assert_eq!(
+            self.position.bytes_since(began),
+            (out.len() - length) as u64,
+            "what was appended ends at the position"
+        );
         self.prev = start;
         Placed { start, end: self.position }
     }
@@ -119,9 +135,12 @@ impl LogLayout {
         };
         let placed = self.place(&mut switch.encode(), out);
         let end = size.end_of(size.segment_ending_at(self.position));
+        assert!(placed.end <= end, "a SWITCH record, which ends at {}, lies in its segment", placed.end);
+        assert!(end.bytes_since(self.position) < size.bytes().into(), "zeros fill no more than one segment");
         let zeros = end.bytes_since(self.position) as usize;
         out.resize(out.len() + zeros, 0);
         self.position = end;
+        assert_eq!(size.offset_of(self.position), 0, "what follows a SWITCH begins a segment");
         Some(placed)
     }
 
@@ -130,6 +149,12 @@ impl LogLayout {
     }
 
     fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        assert!(
+            bytes.len() <= self.room_on_page(),
+            "{} bytes fit the page at {}",
+            bytes.len(),
+            self.position
+        );
         out.extend_from_slice(bytes);
         self.position = self.position.saturating_add(bytes.len() as u64);
     }
@@ -154,8 +179,11 @@ impl LogLayout {
             rem_len,
             long: Some(long).filter(|_| begins_segment),
         };
+        let length = out.len();
         header.encode_into(out);
+        assert_eq!(out.len() - length, header.size(), "a page header is as long as it says");
         self.position = self.position.saturating_add(header.size() as u64);
+        assert!(self.room_on_page() < PAGE_SIZE, "a page's header is on the page");
     }
 }
 

@@ -55,6 +55,7 @@ impl Frames {
     pub(super) fn take(&self, out: &mut BytesMut) {
         let mut inner = self.inner();
         inner.close();
+        assert!(inner.open.is_none(), "a message that is sent is complete");
         out.unsplit(inner.out.split());
     }
 
@@ -71,6 +72,7 @@ impl Inner {
     }
 
     fn set_length(&mut self, at: usize) {
+        assert!(at + HEAD <= self.out.len(), "a message has its head and at least a kind");
         let length = (self.out.len() - at - 1) as u32;
         if let Some(field) = self.out.get_mut(at + 1..at + 5) {
             field.copy_from_slice(&length.to_be_bytes());
@@ -93,6 +95,7 @@ impl Write for Frames {
                 at
             }
         };
+        assert!(at + HEAD <= inner.out.len(), "an open message has its head");
         inner.out.extend_from_slice(bytes);
         if inner.out.len() - at >= MESSAGE + HEAD {
             inner.close();

@@ -73,6 +73,7 @@ impl Feed {
         match self.next()? {
             Some(BackupMessage::Data(bytes)) => Ok(Some(bytes)),
             other => {
+                assert!(self.peeked.is_none(), "one message ends a section");
                 self.peeked = other;
                 Ok(None)
             }

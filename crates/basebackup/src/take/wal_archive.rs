@@ -92,18 +92,25 @@ impl WalSink for WalArchive {
         segment: SegmentNo,
         size: SegmentSize,
     ) -> Result<(), SinkError> {
+        assert!(self.current.is_none(), "a segment is ended before the next one begins");
         let name = segment.file_name(timeline, size);
         self.header(&name, u64::from(size.bytes()))?;
         self.current = Some((name, size));
         Ok(())
     }
 
-    fn write(&mut self, _: u32, bytes: &[u8]) -> Result<(), SinkError> {
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), SinkError> {
+        let within = self
+            .current
+            .as_ref()
+            .is_some_and(|(_, size)| u64::from(offset) + bytes.len() as u64 <= u64::from(size.bytes()));
+        assert!(within, "what is written lies in the segment that was begun");
         self.put(bytes)
     }
 
     fn end(&mut self, written: u32) -> Result<(), SinkError> {
         let Some((name, size)) = self.current.take() else { return Ok(()) };
+        assert!(written <= size.bytes(), "no more is written of a segment than it is long");
         self.zeros(size.bytes().saturating_sub(written) as usize)?;
         self.mark_done(&name)
     }

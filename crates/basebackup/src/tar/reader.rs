@@ -88,6 +88,8 @@ impl Reader {
                 _ if input.is_empty() => return Ok(None),
                 State::Contents { left, padding } => {
                     let data = self.take(input, left);
+                    assert!(!data.is_empty(), "contents are never empty");
+                    assert!(data.len() as u64 <= left, "contents are no longer than their header says");
                     self.state = State::Contents { left: left - data.len() as u64, padding };
                     return Ok(Some(Event::Data(data)));
                 }
@@ -97,6 +99,7 @@ impl Reader {
                 }
                 State::Padding { left } => {
                     let skipped = self.take(input, left as u64).len();
+                    assert!(skipped <= left, "padding ends with its block");
                     self.state = State::Padding { left: left - skipped };
                 }
                 State::Header | State::Trailer => {
@@ -134,6 +137,7 @@ impl Reader {
 
     /// Adds to the header; a complete one is returned, blocks of zeros change the state.
     fn header(&mut self, input: &mut &[u8]) -> Result<Option<Header>, TarError> {
+        assert!(self.filled < BLOCK_SIZE, "a whole header is taken at once");
         let part = self.take(input, (BLOCK_SIZE - self.filled) as u64);
         if let Some(target) = self.block.get_mut(self.filled..self.filled + part.len()) {
             target.copy_from_slice(part);
@@ -143,6 +147,7 @@ impl Reader {
             return Ok(None);
         }
         self.filled = 0;
+        assert!(self.offset.is_multiple_of(BLOCK_SIZE as u64), "members begin and end with blocks");
         if self.block.iter().all(|byte| *byte == 0) {
             self.state = if self.state == State::Header { State::Trailer } else { State::Ended };
             return Ok(None);

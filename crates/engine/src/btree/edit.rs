@@ -58,6 +58,7 @@ impl<'a> NodeMut<'a> {
         self.page.bytes_mut().copy_within(slot..lower, slot + SLOT_SIZE);
         set_u16(self.page, slot, at as u16);
         layout::set_lower(self.page, lower + SLOT_SIZE);
+        assert!(layout::lower(self.page) <= layout::upper(self.page), "slots end before cells begin");
         Ok(true)
     }
 
@@ -88,6 +89,7 @@ impl<'a> NodeMut<'a> {
         let needed = cell.space() - SLOT_SIZE;
         if node.hole() >= needed {
             let (start, key_length) = (layout::upper(self.page) - needed, cell.key.len());
+            assert!(start >= layout::lower(self.page), "a new cell lies in the hole");
             self.page.bytes_mut().copy_within(at..stored_at, start);
             let stored_at = start + CELL_HEADER + key_length;
             self.page.bytes_mut()[stored_at..stored_at + new].copy_from_slice(stored.bytes);
@@ -115,6 +117,7 @@ impl<'a> NodeMut<'a> {
         let (at, _, end) = self.read().extent(index)?;
         let lower = layout::lower(self.page);
         let slot = HEADER_SIZE + index * SLOT_SIZE;
+        assert!(slot + SLOT_SIZE <= lower, "an entry that is taken away was one");
         let bytes = self.page.bytes_mut();
         bytes.copy_within(slot + SLOT_SIZE..lower, slot);
         bytes[lower - SLOT_SIZE..lower].fill(0);
@@ -169,6 +172,7 @@ impl<'a> NodeMut<'a> {
     /// Writes a cell at the lower end of the cells and tells where.
     #[inline]
     fn write_cell(&mut self, cell: Cell<'_>) -> usize {
+        assert!(cell.space() <= self.read().hole(), "a new cell and its slot fit the hole");
         let start = layout::upper(self.page) - (cell.space() - SLOT_SIZE);
         let stored_at = start + CELL_HEADER + cell.key.len();
         set_u16(self.page, start, cell.key.len() as u16);
@@ -183,6 +187,10 @@ impl<'a> NodeMut<'a> {
     /// Lets the hole reach up to `upper`.
     fn give_back(&mut self, upper: usize) {
         let old = layout::upper(self.page);
+        assert!(
+            layout::lower(self.page) <= upper && upper <= SPECIAL,
+            "the hole ends before the special space"
+        );
         if upper > old {
             self.page.bytes_mut()[old..upper].fill(0);
         }
@@ -222,6 +230,7 @@ impl<'a> NodeMut<'a> {
         self.page.bytes_mut()[HEADER_SIZE..SPECIAL].copy_from_slice(&packed[HEADER_SIZE..SPECIAL]);
         layout::set_upper(self.page, start);
         layout::set_dead(self.page, 0);
+        assert!(lower <= start && start <= SPECIAL, "cells lie between slots and special space");
         Ok(())
     }
 }

@@ -60,7 +60,9 @@ pub(super) fn cut(cells: &[Cell<'_>], leaf: bool, new: Option<(usize, Arrival)>)
         Some((index, Arrival::Descending)) => fits(index).or_else(|| fits(index + 1)),
         _ => None,
     };
-    preferred.or_else(|| even_cut(cells, leaf, total))
+    let at = preferred.or_else(|| even_cut(cells, leaf, total))?;
+    assert!(0 < at && at < cells.len(), "at least one entry goes to each side of a cut");
+    Some(at)
 }
 
 /// A cut that leaves both sides about the same, with a short separator.

@@ -62,6 +62,7 @@ impl BufferPool {
         let leaves =
             frames.get_mut(id).is_some_and(|frame| !frame.dirty && !frame.writing && frame.older() == 0);
         if leaves && let Some(frame) = frames.remove(id) {
+            assert!(!frame.dirty && frame.older() == 0, "what leaves the pool, {id}, is in its file");
             self.evicted.fetch_add(1, Ordering::Relaxed);
             freed.push(frame.newest().clone());
         }

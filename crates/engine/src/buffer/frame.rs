@@ -79,7 +79,13 @@ impl Frame {
     /// Makes `page` the newest version and keeps the one it was behind it.
     pub(super) fn supersede(&mut self, page: SharedPage) {
         let newest = Version { lsn: page.lsn(), page };
-        debug_assert!(self.newest.lsn < newest.lsn, "{} goes back", self.id);
+        let (before, after) = (self.newest.lsn, newest.lsn);
+        assert!(before < after, "the versions of {} ascend: {after} after {before}", self.id);
+        assert!(
+            self.older.last().is_none_or(|last| last.lsn < before),
+            "the older versions of {} ascend, and lie below {before}",
+            self.id
+        );
         self.older.push(std::mem::replace(&mut self.newest, newest));
     }
 
@@ -107,6 +113,7 @@ impl Frame {
         // A version is needed up to the LSN of the next one.
         let successors = self.older.iter().map(|version| version.lsn).chain([self.newest.lsn]).skip(1);
         let unneeded = successors.take_while(|&successor| successor <= oldest).count();
+        assert!(unneeded <= self.older.len(), "the newest version stays");
         freed.extend(self.older.drain(..unneeded).map(|version| version.page));
     }
 

@@ -56,6 +56,7 @@ impl Shard {
     pub(super) fn wait<'a>(&'a self, mut frames: MutexGuard<'a, Frames>) -> MutexGuard<'a, Frames> {
         frames.waiting += 1;
         let mut frames = self.io_ended.wait(frames);
+        assert!(frames.waiting > 0, "who has waited was counted");
         frames.waiting -= 1;
         frames
     }
@@ -95,13 +96,15 @@ impl Frames {
 
     pub(super) fn insert(&mut self, frame: Frame) {
         let replaced = self.table.insert(frame.id, self.frames.len());
-        debug_assert!(replaced.is_none(), "{} has one frame", frame.id);
+        assert!(replaced.is_none(), "{} has one frame", frame.id);
         self.frames.push(frame);
     }
 
     pub(super) fn remove(&mut self, id: PageId) -> Option<Frame> {
         let at = self.table.remove(&id)?;
         let removed = self.frames.swap_remove(at);
+        assert_eq!(removed.id, id, "a page is where the table says");
+        assert!(!removed.writing, "the frame of {id} stays where it is while it is written");
         if let Some(moved) = self.frames.get(at) {
             self.table.insert(moved.id, at);
         }
@@ -136,10 +139,13 @@ impl Frames {
     }
 
     pub(super) fn begin_loading(&mut self, id: PageId) {
+        assert!(!self.is_loading(id), "one thread reads {id}");
+        assert!(!self.contains(id), "{id}, which is being read, has no frame");
         self.loading.push(id);
     }
 
     pub(super) fn end_loading(&mut self, id: PageId) {
+        assert!(self.is_loading(id), "{id} was being read");
         self.loading.retain(|&other| other != id);
     }
 }

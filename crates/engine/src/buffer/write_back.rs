@@ -28,6 +28,7 @@ impl BufferPool {
             dirty.extend(shard.lock().iter().filter(|frame| frame.dirty).map(|frame| frame.id));
         }
         dirty.sort_unstable();
+        assert!(dirty.windows(2).all(|two| two[0] < two[1]), "a page has one frame");
         dirty
     }
 
@@ -37,7 +38,14 @@ impl BufferPool {
     pub fn write_back(&self, id: PageId) -> Result<(), EngineError> {
         let shard = self.shard(id);
         let Some(mut writing) = Writing::begin(self, shard, id) else { return Ok(()) };
-        self.before_files_show(writing.page.lsn())?;
+        let lsn = writing.page.lsn();
+        self.before_files_show(lsn)?;
+        let flushed = self.wal.flushed();
+        let lsn = if runtime::fault::is_wanted("write a page before its log") { Lsn::MAX } else { lsn };
+        assert!(
+            lsn <= flushed,
+            "{id} of {lsn} is written before the log, durable up to {flushed}, has its changes"
+        );
         // Others read the page meanwhile, so the checksum goes to a copy.
         let mut copy = Page::clone(&writing.page);
         copy.set_checksum(id.block.as_u32());
@@ -76,7 +84,8 @@ impl BufferPool {
                 let Some(mut frame) = frames.remove(id) else { continue };
                 self.versions.fetch_sub(frame.older(), Ordering::Relaxed);
                 frame.give_up_older(&mut freed);
-                self.dirty.fetch_sub(usize::from(frame.dirty), Ordering::Relaxed);
+                let dirty = self.dirty.fetch_sub(usize::from(frame.dirty), Ordering::Relaxed);
+                assert!(dirty >= usize::from(frame.dirty), "dirty frames are counted");
                 freed.push(frame.newest().clone());
             }
             drop(frames);
@@ -105,10 +114,12 @@ impl Drop for Writing<'_> {
     fn drop(&mut self) {
         let mut frames = self.shard.lock();
         if let Some(frame) = frames.get_mut(self.id) {
+            assert!(frame.writing, "one thread writes {}", self.id);
             frame.writing = false;
             if self.done && frame.newest().is_same(&self.page) {
+                assert!(frame.dirty, "{} is dirty until it is written", self.id);
                 frame.dirty = false;
-                self.pool.dirty.fetch_sub(1, Ordering::Relaxed);
+                assert!(self.pool.dirty.fetch_sub(1, Ordering::Relaxed) > 0, "dirty frames are counted");
             }
         }
         self.shard.wake(frames);

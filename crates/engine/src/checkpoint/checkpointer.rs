@@ -89,6 +89,7 @@ impl Checkpointer {
     /// Makes a checkpoint and waits until it is complete: one that begins after this call.
     pub fn request(&self, cause: Cause) -> Result<(), EngineError> {
         let mut state = self.desk.lock();
+        assert!(state.finished <= state.begun, "checkpoints that ended were begun");
         let needed = state.begun + 1;
         state.want(cause);
         self.desk.changed.notify_all();
@@ -168,6 +169,7 @@ impl Desk {
 
     fn finish(&self, outcome: Result<(), EngineError>) {
         let mut state = self.lock();
+        assert!(state.finished < state.begun, "a checkpoint that ends was begun");
         state.finished = state.begun;
         state.failure = outcome.err().map(|error| error.chain());
         self.changed.notify_all();

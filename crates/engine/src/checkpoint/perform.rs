@@ -81,6 +81,11 @@ impl Performer {
                     let checkpoint = self.checkpoint(redo, next_xid, next_oid, cause);
                     if let Some(recorded) = self.append(checkpoint, cause) {
                         self.log.flush(recorded.end)?;
+                        let flushed = self.log.flushed();
+                        assert!(
+                            recorded.end <= flushed,
+                            "recovery starts only from a record that is durable"
+                        );
                         self.record_checkpoint(cause, &recorded);
                         self.finish("checkpoint", redo, written, began);
                         return Ok(());
@@ -154,13 +159,21 @@ impl Performer {
             return None;
         }
         let placed = appender.append(&mut encoded);
+        let (redo, start) = (checkpoint.redo, placed.start);
+        assert!(redo <= start, "recovery starts at {redo}, before the checkpoint's record, {start}");
+        assert!(!cause.is_alone() || redo == start, "a shutdown's checkpoint is its own redo position");
+        assert!(placed.end <= self.log.inserted(), "a checkpoint's record is in the log");
         Some(Recorded { start: placed.start, end: placed.end, checkpoint })
     }
 
     /// The record is durable: recovery may start from it.
     fn record_checkpoint(&mut self, cause: Cause, recorded: &Recorded) {
+        assert!(self.quiet_since < recorded.end, "checkpoints follow each other in the log");
         self.quiet_since = recorded.end;
         self.control.update(|control| {
+            let (before, redo) = (control.checkpoint_copy.redo, recorded.checkpoint.redo);
+            assert!(before <= redo, "recovery's start never goes back: from {before} to {redo}");
+            assert!(redo <= recorded.start, "recovery starts before the checkpoint's record");
             control.checkpoint = recorded.start;
             control.checkpoint_copy = recorded.checkpoint;
             control.min_recovery_point = Lsn::INVALID;
@@ -237,6 +250,7 @@ impl Performer {
             options.min_wal_size,
             options.max_wal_size,
         );
+        assert!(keep_from <= redo, "all that recovery reads is kept: from {redo}, not from {keep_from}");
         Retention { keep_from, recycle_through }
     }
 }

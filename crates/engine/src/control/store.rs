@@ -62,6 +62,7 @@ impl ControlStore {
         let mut current = self.current.lock();
         let mut next = *current;
         change(&mut next);
+        assert_eq!(next.system_id, current.system_id, "a directory stays one cluster's");
         next.time = unix_seconds();
         let path = self.path.display();
         if let Err(error) = self.file.write_all_at(&next.encode(), 0) {

@@ -121,7 +121,8 @@ impl Drop for Large {
         // Under the lock, so that who waits for the last one does not miss its end.
         let waiting = {
             let mut waiting = admission.lock();
-            admission.large.fetch_sub(1, Ordering::SeqCst);
+            let under_way = admission.large.fetch_sub(1, Ordering::SeqCst);
+            assert!(under_way > 0, "a large commit that ends was under way");
             std::mem::take(&mut *waiting)
         };
         admission.ended.notify_all();

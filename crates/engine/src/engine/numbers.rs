@@ -44,6 +44,7 @@ impl Numbers {
     pub(crate) fn take_xid(&mut self) -> Xid {
         let xid = Xid::new(self.next_xid as u32);
         self.next_xid = skip_special(self.next_xid + 1);
+        assert!(xid.as_u32() >= FIRST_XID, "a transaction has none of the special numbers");
         xid
     }
 

@@ -12,9 +12,11 @@ pub(crate) struct Publishing(AtomicU64);
 impl Publishing {
     /// Publishes. One at a time: the caller holds the writer lock.
     pub(crate) fn publish(&self, publish: impl FnOnce()) {
-        self.0.fetch_add(1, Ordering::SeqCst);
+        let before = self.0.fetch_add(1, Ordering::SeqCst);
+        assert!(before.is_multiple_of(2), "one publishes at a time");
         publish();
-        self.0.fetch_add(1, Ordering::SeqCst);
+        let during = self.0.fetch_add(1, Ordering::SeqCst);
+        assert_eq!(during, before + 1, "one publishes at a time");
     }
 
     /// The outcome of a `read` during which nothing was published.

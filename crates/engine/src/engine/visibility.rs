@@ -55,7 +55,8 @@ impl Visibility {
     /// The pages of the run that ends at `end` have been published. If a flush was faster and has confirmed it, it
     /// becomes visible here.
     pub(crate) fn set_applied(&self, end: Lsn) {
-        self.applied.fetch_max(end.as_u64(), Ordering::SeqCst);
+        let before = Lsn::new(self.applied.fetch_max(end.as_u64(), Ordering::SeqCst));
+        assert!(self.snapshots().current() <= before.max(end), "readers see no run before its pages");
         self.advance();
     }
 
@@ -88,11 +89,13 @@ impl Visibility {
     /// Of two threads that move the two positions at once, the later one sees both here.
     fn advance(&self) {
         let durable = self.durable.load(Ordering::SeqCst);
-        let visible = Lsn::new(durable.min(self.applied.load(Ordering::SeqCst)));
+        let applied = self.applied.load(Ordering::SeqCst);
+        let visible = Lsn::new(durable.min(applied));
         if visible > self.snapshots().current() {
             let before = self.snapshots().current();
             self.snapshots().advance(visible);
             let current = self.snapshots().current();
+            assert!(before <= current, "what readers see never goes back: from {before} to {current}");
             if current > before {
                 self.tell(current);
             }

@@ -54,6 +54,7 @@ impl Queue {
         let shareable = self.mode == LockMode::Shared && mode == LockMode::Shared;
         if self.waiters.is_empty() && (self.holder.is_none() || shareable) {
             self.add_holder(owner, mode);
+            self.check();
             return Outcome::Granted;
         }
         Outcome::Busy
@@ -66,6 +67,7 @@ impl Queue {
             waiter.waker.clone_from(waker);
             return;
         }
+        assert!(self.holder.is_some(), "nobody waits for a lock that nobody holds");
         let waiter = Waiter { owner, mode, waker: waker.clone() };
         if self.is_held_by(owner) {
             self.waiters.push_front(waiter);
@@ -79,8 +81,12 @@ impl Queue {
         self.waiters.retain(|waiter| waiter.owner != owner);
         if self.holder == Some(owner) {
             self.holder = self.more.pop();
+            assert!(self.holder.is_some() || self.more.is_empty(), "further holders follow the first");
         } else {
             self.more.retain(|&other| other != owner);
+        }
+        if runtime::fault::is_wanted("forget a lock's first holder") {
+            (self.holder, self.more) = (None, vec![owner]);
         }
         self.hand_over(woken);
     }
@@ -92,6 +98,22 @@ impl Queue {
     }
 
     fn hand_over(&mut self, woken: &mut Vec<Waker>) {
+        self.hand_over_in_order(woken);
+        self.check();
+    }
+
+    /// What holds whenever nobody is inside a call.
+    fn check(&self) {
+        assert!(
+            self.holder.is_some() || self.waiters.is_empty(),
+            "nobody waits for a lock that nobody holds"
+        );
+        assert!(self.holder.is_some() || self.more.is_empty(), "further holders follow a first one");
+        let shared = self.mode == LockMode::Shared;
+        assert!(shared || self.more.is_empty(), "a lock that is not shared has one holder");
+    }
+
+    fn hand_over_in_order(&mut self, woken: &mut Vec<Waker>) {
         while let Some(next) = self.waiters.front() {
             let (owner, mode) = (next.owner, next.mode);
             let alone = self.holder.is_none() || (self.holder == Some(owner) && self.more.is_empty());
@@ -100,6 +122,7 @@ impl Queue {
                 return;
             }
             if let Some(waiter) = self.waiters.pop_front() {
+                assert_eq!(waiter.owner, owner, "the first that waits is the first that gets the lock");
                 woken.push(waiter.waker);
             }
             if self.is_held_by(owner) {

@@ -38,7 +38,9 @@ impl<'a> Appender<'a> {
 
     /// A checkpoint begins: recovery from it will start at the next record. Returns that position.
     pub fn set_redo(&mut self) -> Lsn {
-        let redo = self.next_record();
+        let (redo, before) = (self.next_record(), self.shared.redo.load());
+        let redo = if runtime::fault::is_wanted("take recovery's start back") { Lsn::INVALID } else { redo };
+        assert!(before <= redo, "where recovery starts never goes back: from {before} to {redo}");
         self.shared.redo.store(redo);
         redo
     }
@@ -55,7 +57,16 @@ impl<'a> Appender<'a> {
     /// Writes the buffer to the files, without syncing them, if it is full.
     pub fn append(&mut self, record: &mut [u8]) -> Placed {
         let mut pending = self.shared.pending.lock();
+        if runtime::fault::is_wanted("insert behind the log's end") {
+            self.shared.inserted.store(Lsn::MAX);
+        }
+        let before = self.shared.inserted.load();
+        assert_eq!(before, self.layout.position(), "the log ends where its layout goes on");
+        let prev = self.layout.prev();
         let placed = self.layout.place(record, pending.bytes_mut());
+        assert!(prev < placed.start, "record {} links back, not to {prev}", placed.start);
+        assert!(before <= placed.start, "record {} begins behind the log's end, {before}", placed.start);
+        assert_eq!(placed.end, self.layout.position(), "a record's end is where the next byte goes");
         self.shared.inserted.store(placed.end);
         let length = pending.len();
         if length >= self.shared.buffer_limit {
@@ -72,7 +83,9 @@ impl<'a> Appender<'a> {
     pub fn switch_segment(&mut self) -> Lsn {
         let mut pending = self.shared.pending.lock();
         let placed = self.layout.switch_segment(pending.bytes_mut());
-        self.shared.inserted.store(self.layout.position());
+        let (position, size) = (self.layout.position(), self.layout.identity().segment_size);
+        assert_eq!(size.offset_of(position), 0, "a switch ends the segment");
+        self.shared.inserted.store(position);
         placed.map_or(self.layout.position(), |placed| placed.end)
     }
 

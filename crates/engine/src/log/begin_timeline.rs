@@ -33,6 +33,7 @@ impl Log {
         let mut output = shared.output.lock();
         output.close();
         let segments = &shared.segments;
+        assert!(segments.is_resting(), "a timeline is begun by a standby's log");
         shared.keep_lock(start::lock_directory(segments)?);
         copy_head(segments, parent, new.timeline, position)?;
         let path = segments.dir().join(new.timeline.history_file_name());

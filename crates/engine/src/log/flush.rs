@@ -42,6 +42,7 @@ impl Pending {
 
     /// Hands out what there is, its start and its end, and goes on in the empty buffer `other`.
     fn take(&mut self, other: &mut Vec<u8>) -> (Lsn, Lsn) {
+        assert!(other.is_empty(), "the log goes on in an empty buffer");
         std::mem::swap(&mut self.bytes, other);
         let start = self.start;
         self.start = start.saturating_add(other.len() as u64);
@@ -76,6 +77,7 @@ impl Shared {
             drop(turn);
             self.tell(end);
         }
+        assert!(self.flushed.load() >= lsn, "what a flush returns for is durable: {lsn}");
         Ok(())
     }
 
@@ -112,6 +114,10 @@ impl Shared {
     }
 
     fn announce(&self, end: Lsn) {
+        let (written, inserted) = (self.written.load(), self.inserted.load());
+        let end = if runtime::fault::is_wanted("call durable what was not written") { Lsn::MAX } else { end };
+        assert!(end <= written, "nothing is durable, {end}, that was not written, {written}");
+        assert!(written <= inserted, "nothing is written, {written}, that was not inserted, {inserted}");
         if end > self.flushed.load() {
             // Before the position shows: who sees it, or is let go because of it, finds what the observers did.
             self.observers.flushed(end);
@@ -122,6 +128,13 @@ impl Shared {
     fn write_pending(&self, output: &mut Output) -> Lsn {
         let mut bytes = output.take_spare();
         let (start, end) = self.pending.lock().take(&mut bytes);
+        let start = if runtime::fault::is_wanted("write the log elsewhere") { Lsn::MAX } else { start };
+        let (written, inserted) = (self.written.load(), self.inserted.load());
+        assert_eq!(start, written, "what is pending begins where the last write ended");
+        assert!(
+            end <= inserted,
+            "what is pending ends at {end}, with a record that was inserted, {inserted}"
+        );
         output.write(start, &bytes);
         output.give_spare(bytes, self.buffer_limit);
         self.written.store(end);
@@ -137,6 +150,8 @@ impl Shared {
         }
         self.segments.set_timeline(timeline);
         let Some(_turn) = self.group.take_turn(|| self.flushed.load() >= flushed) else { return };
+        // Nothing is pending, and it begins where the log does: lest the writer thread take the log back to there.
+        self.pending.lock().restart(flushed);
         self.inserted.store(flushed);
         self.written.store(flushed);
         self.announce(flushed);

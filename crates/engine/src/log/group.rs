@@ -45,6 +45,7 @@ impl Group {
             }
             state.waiting += 1;
             state = self.done.wait(state);
+            assert!(state.waiting > 0, "who has waited was counted");
             state.waiting -= 1;
         }
     }
@@ -63,6 +64,7 @@ impl Group {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut state = self.0.state.lock();
+        assert!(state.flushing, "only one has the turn, and keeps it until it is given up");
         state.flushing = false;
         state.failed |= thread::panicking();
         let waiting = state.waiting > 0;

@@ -53,6 +53,7 @@ impl Output {
             let offset = size.offset_of(at);
             let room = (size.bytes() - offset) as usize;
             let (now, later) = bytes.split_at(bytes.len().min(room));
+            assert!(offset as usize + now.len() <= size.bytes() as usize, "a write stays in its segment");
             let current = self.segment(size.segment_of(at));
             if let Err(error) = current.file.write_all_at(now, offset.into()) {
                 fatal(format_args!(
@@ -79,11 +80,15 @@ impl Output {
     /// Another timeline's files are written from now on.
     pub(super) fn close(&mut self) {
         self.sync();
+        let synced = self.current.as_ref().is_none_or(|current| !current.unsynced);
+        assert!(synced, "a segment is durable before the next one is written to");
         self.current = None;
     }
 
     fn segment(&mut self, segment: SegmentNo) -> &mut Current {
-        if self.current.as_ref().is_some_and(|current| current.segment != segment) {
+        if let Some(current) = self.current.as_ref().filter(|current| current.segment != segment) {
+            let (from, to) = (current.segment.as_u64(), segment.as_u64());
+            assert_eq!(from + 1, to, "segments are written one after the other");
             self.close();
         }
         let segments = &self.segments;

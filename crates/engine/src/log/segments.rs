@@ -172,6 +172,8 @@ impl SegmentFiles {
         while self.ready() < segment {
             self.make_next()?;
         }
+        assert!(!self.is_resting(), "nobody else writes the log while this server does");
+        assert!(self.ready() >= segment, "the segment being written has a file whose name is durable");
         let path = self.path(segment);
         let file = self.disk.open(&path, OpenMode::ReadWrite);
         let file = file.map_err(|source| EngineError::file("open", &path, source))?;
@@ -188,6 +190,7 @@ impl SegmentFiles {
         if next.as_u64() <= wanted {
             self.make(next)?;
             let mut state = self.state.lock();
+            assert!(state.ready < next, "a segment is made ready once, by the one who makes files");
             state.ready = next;
             state.made += 1;
         }

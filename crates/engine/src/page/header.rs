@@ -27,6 +27,7 @@ impl Page {
         self.set_upper(special);
         self.set_u16::<SPECIAL>(special);
         self.set_u16::<SIZE_AND_VERSION>(SIZE_AND_VERSION_VALUE);
+        assert!(self.is_sound() && !self.is_new(), "an empty page has a header that makes sense");
     }
 
     /// Whether nobody has initialised this page (`PageIsNew`).

@@ -16,6 +16,17 @@ impl Page {
         }
     }
 
+    /// Whether the header of a page in memory makes sense: `lower <= upper <= special`, all within the page; or the page is
+    /// new.
+    pub(crate) fn is_sound(&self) -> bool {
+        let (lower, upper, special) = (self.lower(), self.upper(), self.special());
+        self.is_new()
+            || (usize::from(lower) >= HEADER_SIZE
+                && lower <= upper
+                && upper <= special
+                && usize::from(special) <= PAGE_SIZE)
+    }
+
     fn damage(&self, block: u32) -> Option<String> {
         if self.is_new() {
             let zero = self.bytes().iter().all(|&byte| byte == 0);

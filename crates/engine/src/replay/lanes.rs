@@ -113,6 +113,7 @@ impl Worker {
             }
             return Ok(None);
         };
+        assert!(self.under_way > 0, "a parcel that comes back was handed over");
         self.under_way -= 1;
         outcome?;
         changes.clear();
@@ -208,6 +209,7 @@ impl Lanes {
         record_end: Lsn,
         run_end: Lsn,
     ) -> Result<(), EngineError> {
+        assert!(record_end <= run_end, "a run ends with its last record: {run_end}, not {record_end}");
         let page = page_of(block, record_end)?;
         let alone = self.lanes.len() == 1;
         let at = lane_of(page, self.lanes.len());
@@ -234,6 +236,7 @@ impl Lanes {
         }
         for lane in &mut self.lanes {
             lane.wait()?;
+            assert!(!lane.is_busy(), "what is under way is applied before what follows it");
             lane.apply(&self.pool)?;
         }
         Ok(())
@@ -268,7 +271,9 @@ impl Lanes {
 fn lane_of(page: PageId, lanes: usize) -> usize {
     let number = u64::from(page.tree.as_u32()) << 32 | u64::from(page.block.as_u32());
     let spread = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-    ((spread * lanes as u64) >> 32) as usize
+    let lane = ((spread * lanes as u64) >> 32) as usize;
+    assert!(lane < lanes, "a page is in one of the lanes");
+    lane
 }
 
 #[cfg(test)]

@@ -71,6 +71,7 @@ impl Overlay {
 
     /// How many pages it keeps in memory.
     pub(super) fn held(&self) -> usize {
+        assert!(self.copied <= self.touched.len(), "a page is here twice at most");
         self.touched.len() + self.copied
     }
 
@@ -117,6 +118,7 @@ impl Overlay {
             touched.before = Before::Version(std::mem::replace(&mut touched.page, copy));
             self.copied += 1;
         }
+        assert!(!matches!(touched.before, Before::Same), "a page that is changed is kept as it was");
         // Copies nothing: nobody else has the page.
         touched.page.make_mut()
     }

@@ -94,6 +94,11 @@ impl Snapshots {
             table.ahead.insert(at, Arc::new(Point::new(lsn)));
             at
         });
+        let neighbours =
+            [at.checked_sub(1), at.checked_add(1)].map(|at| table.ahead.get(at?).map(|point| point.lsn));
+        assert!(neighbours[0].is_none_or(|before| before < lsn), "snapshots ahead ascend");
+        assert!(neighbours[1].is_none_or(|after| lsn < after), "snapshots ahead ascend");
+        assert!(table.current().lsn < lsn, "snapshots ahead lie past the current one");
         match table.ahead.get(at) {
             Some(point) => SnapshotGuard { point: Arc::clone(point) },
             None => unreachable!("it was found or put there"),
@@ -122,7 +127,11 @@ impl Snapshots {
             None if !table.marks.is_empty() => return,
             _ => lsn,
         };
+        let lsn =
+            if runtime::fault::is_wanted("show readers an older snapshot") { Lsn::INVALID } else { lsn };
         table.move_current(lsn);
+        assert!(self.current() < lsn, "the current snapshot never goes back");
+        assert!(table.marks.first().is_none_or(|&mark| lsn < mark), "marks lie past the current snapshot");
         self.current.store(lsn.as_u64(), Ordering::Release);
     }
 
@@ -134,6 +143,7 @@ impl Snapshots {
         if lsn <= last {
             return;
         }
+        assert!(last >= table.current().lsn, "marks lie past the current snapshot");
         table.marks.push(lsn);
         if table.marks.len() > MOST_MARKS {
             let mut at = 0;
@@ -155,7 +165,9 @@ impl Snapshots {
     pub fn oldest(&self) -> Lsn {
         let mut table = self.lock();
         pop_unread(&mut table.points);
-        table.points.front().map_or(Lsn::INVALID, |point| point.lsn)
+        let oldest = table.points.front().map_or(Lsn::INVALID, |point| point.lsn);
+        assert!(oldest <= table.current().lsn, "no snapshot is older than the oldest");
+        oldest
     }
 
     /// Every LSN that somebody reads at or may come to read at.
@@ -165,6 +177,7 @@ impl Snapshots {
         table.ahead.retain(|point| !point.is_unread());
         let current = table.current().lsn;
         let open_from = table.marks.last().copied().unwrap_or(current);
+        assert!(current <= open_from, "marks lie past the current snapshot");
         let between = table.ahead.iter().map(|point| point.lsn).filter(|&lsn| lsn < open_from);
         let mut lsns: Vec<Lsn> = table.points.iter().map(|point| point.lsn).collect();
         lsns.extend(between.chain(table.marks.iter().copied()));
@@ -182,6 +195,7 @@ impl Snapshots {
             return None;
         }
         let point = table.points.pop_front()?;
+        assert!(point.lsn < table.current().lsn, "the current snapshot is never taken away");
         point.cancelled.store(true, Ordering::Release);
         Some(point.lsn)
     }
@@ -201,6 +215,7 @@ impl Table {
 
     /// Makes `lsn` the current snapshot. Those who read between it and the one before are readers like all others now.
     fn move_current(&mut self, lsn: Lsn) {
+        assert!(self.current().lsn < lsn, "snapshots ascend");
         if self.ahead.is_empty() {
             match self.points.back_mut().and_then(Arc::get_mut) {
                 Some(unread) => unread.lsn = lsn,
@@ -209,6 +224,7 @@ impl Table {
             return;
         }
         while let Some(point) = self.ahead.pop_front_if(|point| point.lsn <= lsn) {
+            assert!(self.current().lsn < point.lsn, "snapshots ahead lie past the current one, and ascend");
             self.points.push_back(point);
         }
         if self.current().lsn != lsn {
@@ -250,6 +266,7 @@ fn pop_unread(points: &mut VecDeque<Arc<Point>>) {
 
 /// Forgets every point that nobody reads at.
 fn forget_unread(points: &mut VecDeque<Arc<Point>>) {
+    assert!(!points.is_empty(), "the current snapshot is always there");
     let current = points.len() - 1;
     let mut at = 0;
     points.retain(|point| {

@@ -251,6 +251,8 @@ impl Standby {
         if self.is_consistent() {
             self.engine.show_replayed(met.end);
         }
+        let before = self.replayed();
+        assert!(before <= met.end, "replay never goes back: from {before} to {}", met.end);
         self.replayed.store(met.end.as_u64(), Ordering::Release);
         self.engine.remove_dropped();
         Ok(())

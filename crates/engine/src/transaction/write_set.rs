@@ -86,6 +86,7 @@ impl WriteSet {
             }
         };
         self.size += cost;
+        assert!(self.size <= self.limit, "a transaction takes no more than it may: {}", self.limit);
         if self.recording {
             // What was overwritten stays in memory, and counted, until the savepoint is gone.
             self.size += undo_cost;

@@ -4,7 +4,8 @@
 //! with [`ReceiverAction`]s: statuses to send, when to make WAL durable out of turn, when to end the copy, when to
 //! give up on a silent server. It holds no WAL. Source: `HandleCopyStream` in `receivelog.c`, `walreceiver.c`.
 //!
-//! Invariant, checked after each change: `flushed <= written <= received`.
+//! Invariant, checked after each change: `flushed <= written <= received`, but that what was durable before the stream
+//! began may lie beyond what the stream has brought; and no position ever goes back.
 
 #[cfg(test)]
 mod tests;
@@ -156,6 +157,7 @@ impl ReceiverMachine {
         if self.config.end_position.is_some_and(|end| self.received > end) {
             self.stop();
         }
+        self.check();
         Ok(true)
     }
 
@@ -180,10 +182,37 @@ impl ReceiverMachine {
     /// Once that is what this side had durable before the stream began, the server hears of it at once: until then it does
     /// not know that what is durable here is what it has sent, and counts nothing of it.
     pub fn written(&mut self, position: Lsn) {
+        let before = self.written;
         let unproven = self.written < self.config.already_durable;
         self.written = self.written.max(position).min(self.received);
         let proven = self.written >= self.config.already_durable;
         self.status_due |= unproven && proven && self.config.flush_reports == FlushReports::AtOnce;
+        assert!(before <= self.written, "what is written stays so: {before}, not {}", self.written);
+        self.check();
+    }
+
+    /// What holds whenever nobody is inside a call.
+    fn check(&self) {
+        let Self { received, written, flushed, sync_asked, .. } = *self;
+        let ReceiverConfig { start, already_durable, already_applied, .. } = self.config;
+        assert!(start <= received, "the stream begins at {start}, and has brought all before {received}");
+        assert!(start <= written, "the stream begins at {start}, and is written up to {written}");
+        assert!(written <= received, "nothing is written, {written}, that was not received, {received}");
+        assert!(
+            flushed <= written.max(already_durable),
+            "nothing is durable, {flushed}, that was not written, {written}, or was so before, {already_durable}"
+        );
+        assert!(
+            already_durable <= flushed,
+            "what was durable before stays so: {already_durable}, not {flushed}"
+        );
+        assert!(sync_asked <= written, "a sync is asked for what is written, {written}, not {sync_asked}");
+        assert!(already_applied <= self.applied, "what was replayed before stays so");
+        let durable = flushed.max(start);
+        assert!(
+            self.phase != Phase::Ended || received <= durable,
+            "the copy ends when all that was received, {received}, is durable, {durable}"
+        );
     }
 
     /// Everything before `position` is durable, and therefore written, whichever of the two is heard of first.
@@ -193,7 +222,9 @@ impl ReceiverMachine {
         if position <= self.flushed {
             return;
         }
-        self.flushed = position;
+        let beyond = runtime::fault::is_wanted("report as durable what was not written");
+        self.flushed = if beyond { Lsn::MAX } else { position };
+        self.check();
         self.status_due |= match self.config.flush_reports {
             FlushReports::Never => false,
             FlushReports::Regularly | FlushReports::AsItComes => {
@@ -208,6 +239,7 @@ impl ReceiverMachine {
     pub fn applied(&mut self, position: Lsn) {
         if self.applied.is_some_and(|before| position > before) {
             self.applied = Some(position);
+            self.check();
             self.status_due |= position >= self.flushed && self.config.flush_reports == FlushReports::AtOnce;
         }
     }
@@ -249,11 +281,13 @@ impl ReceiverMachine {
         let durable = self.flushed.max(self.config.start);
         let sync_wanted = self.phase == Phase::Finishing || self.report_next_flush;
         if sync_wanted && durable < self.written && self.sync_asked < self.written {
+            assert!(self.sync_asked < self.written, "a sync is asked for once");
             self.sync_asked = self.written;
             return Some(ReceiverAction::Sync);
         }
         if self.phase == Phase::Finishing && durable >= self.received {
             self.phase = Phase::Ended;
+            self.check();
             return Some(ReceiverAction::EndCopy);
         }
         None
@@ -323,6 +357,7 @@ impl ReceiverMachine {
     }
 
     fn status(&mut self, now: Instant, reply_requested: bool) -> StandbyStatus {
+        self.check();
         self.status_due = false;
         self.last_status = now;
         StandbyStatus {

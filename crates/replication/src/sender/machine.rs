@@ -64,6 +64,7 @@ impl SenderMachine {
     /// The log is durable up to `limit`. Going back is ignored, as is anything once the end is fixed.
     pub fn set_limit(&mut self, limit: Lsn) {
         if self.switch.is_none() && !self.stopping {
+            assert!(!self.copy_done_sent || self.copy_done_received, "a timeline that goes on has no end");
             self.positions.limit = self.positions.limit.max(limit);
         }
     }
@@ -83,6 +84,14 @@ impl SenderMachine {
     /// `chunk` went to the socket as a whole.
     pub fn sent(&mut self, chunk: &Chunk) {
         assert_eq!(chunk.start, self.positions.sent, "WAL is sent in order and without gaps");
+        assert!(chunk.length > 0, "a chunk has WAL in it");
+        let Positions { limit, .. } = self.positions;
+        assert!(
+            chunk.end() <= limit || self.switch.is_some(),
+            "nothing is sent, {}, that is not durable, {limit}, or was on a timeline that has ended since",
+            chunk.end()
+        );
+        assert!(!self.copy_done_sent, "no WAL follows the end of the copy");
         self.positions.sent = chunk.end();
     }
 
@@ -188,6 +197,7 @@ impl SenderMachine {
     fn copy_done(&mut self) -> Option<Action> {
         let timeline_is_sent = self.switch.is_some_and(|switch| self.positions.sent >= switch.at);
         if (self.copy_done_received || timeline_is_sent) && !self.copy_done_sent {
+            assert!(self.finish.is_none(), "a copy ends once");
             self.copy_done_sent = true;
             return Some(Action::CopyDone);
         }
@@ -214,6 +224,7 @@ impl SenderMachine {
     }
 
     fn keepalive(&mut self, reply_requested: bool) -> Action {
+        assert!(!self.copy_done_sent, "no keepalive follows the end of the copy");
         self.owes_keepalive = false;
         self.asked |= reply_requested;
         Action::Keepalive { end: self.positions.sent, reply_requested }
@@ -230,6 +241,16 @@ impl SenderMachine {
             Some(end) if end < limit => Lsn::new(end.as_u64() - end.as_u64() % PAGE),
             _ => limit,
         };
+        let end = if runtime::fault::is_wanted("send what is not durable") { Lsn::MAX } else { end };
+        assert!(
+            sent < end && end <= limit,
+            "a chunk lies between what is sent, {sent}, and what is durable, {limit}"
+        );
+        assert!(
+            end == limit || end.as_u64().is_multiple_of(PAGE),
+            "a chunk ends with a page or with what is durable"
+        );
+        assert!(end.bytes_since(sent) <= most, "a chunk is no longer than a message");
         let length = u32::try_from(end.bytes_since(sent)).ok()?;
         Some(Chunk { start: sent, length, server_end: limit })
     }

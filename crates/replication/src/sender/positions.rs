@@ -79,6 +79,16 @@ impl Positions {
         // What it claims beyond that leaves as it was what has counted, as far as it does not go back on having written it.
         self.flush = if status.flush <= held { status.flush } else { self.flush.min(held) };
         self.apply = if status.apply <= held { status.apply } else { self.apply.min(held) };
+        self.check();
+    }
+
+    /// What counts of the follower's word, whatever that is.
+    fn check(&self) {
+        let Self { start, sent, write, flush, apply, .. } = *self;
+        assert!(start < write, "what counts as written, {write}, lies behind the stream's start, {start}");
+        assert!(write <= sent, "what counts as written, {write}, was sent, {sent}");
+        assert!(flush <= write, "what counts as durable, {flush}, counts as written, {write}");
+        assert!(apply <= write, "what counts as replayed, {apply}, counts as written, {write}");
     }
 
     /// What counts of the follower's word.

@@ -71,7 +71,7 @@ impl Mapping {
 
     /// Announces a change to everybody waiting, in whatever process.
     pub(super) fn wake(&self) {
-        debug_assert!(self.writable, "only a writer wakes");
+        assert!(self.writable, "only a writer wakes");
         self.wake_word().fetch_add(1, Ordering::Release);
         // Not private: the waiters are in other processes. Waking cannot fail on a mapped word.
         let _ = futex::wake(self.wake_word(), futex::Flags::empty(), i32::MAX as u32);

@@ -146,7 +146,19 @@ impl Validator {
         if let Err(error) = &outcome {
             self.failed = Some(error.clone());
         }
+        self.check();
         outcome
+    }
+
+    /// The order of the positions, whatever was fed.
+    fn check(&self) {
+        let Self { position, record_end, .. } = *self;
+        assert!(record_end <= position, "the last valid record ends at {record_end:X}, before {position:X}");
+        assert!(self.last_record.is_none_or(|start| start < record_end), "a record starts before its end");
+        assert!(self.records == 0 || self.last_record.is_some(), "records that were found have starts");
+        let header = self.page_header_len;
+        assert!(header < LONG_HEADER || self.failed.is_some(), "a whole page header is taken at once");
+        assert!(!self.in_page || self.page_header_len == 0, "a page is entered with its header read");
     }
 
     fn consume(&mut self, mut bytes: &[u8]) -> Result<(), WalError> {
@@ -162,6 +174,7 @@ impl Validator {
                 Phase::Skip(left) => self.take_skipped(within_page(self.position, bytes), left)?,
                 Phase::Padding(after) => self.take_padding(bytes, after)?,
             };
+            assert!(taken <= bytes.len(), "{taken} of {} bytes are taken", bytes.len());
             bytes = bytes.get(taken..).unwrap_or_default();
         }
         Ok(())
@@ -169,6 +182,8 @@ impl Validator {
 
     /// Moves on by `count` bytes, which end at the page's end at the latest.
     fn advance(&mut self, count: usize) {
+        let room = PAGE_SIZE - (self.position % PAGE_SIZE as u64) as usize;
+        assert!(count <= room, "{count} bytes end at the page's end at the latest, {room} bytes on");
         self.position += count as u64;
         if self.position.is_multiple_of(PAGE_SIZE as u64) {
             self.in_page = false;

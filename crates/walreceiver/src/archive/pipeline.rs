@@ -138,6 +138,7 @@ impl Pipeline {
             self.shared.syncer.check()?;
             return Ok(Some(chunk));
         }
+        assert!(!queue.closed, "nothing is offered to a pipeline that is being closed");
         queue.bytes += chunk.bytes.len();
         queue.chunks.push_back(chunk);
         let sleeping = !queue.writing;
@@ -261,7 +262,10 @@ impl Shared {
         loop {
             if let Some(chunk) = queue.chunks.pop_front() {
                 let was_full = queue.bytes >= QUEUE_LIMIT;
+                assert!(queue.bytes >= chunk.bytes.len(), "what waits for the writer is counted");
                 queue.bytes -= chunk.bytes.len();
+                assert!(!queue.chunks.is_empty() || queue.bytes == 0, "what waits for the writer is counted");
+                assert!(!queue.writing, "the writer thread holds one chunk at a time");
                 queue.writing = true;
                 if was_full {
                     self.room.notify_one();
@@ -325,6 +329,7 @@ impl Shared {
         loop {
             let now = Instant::now();
             if requests.now || requests.soon.is_some_and(|at| at <= now) {
+                assert!(!requests.running, "the sync thread runs one sync at a time");
                 requests.now = false;
                 requests.soon = None;
                 requests.running = true;

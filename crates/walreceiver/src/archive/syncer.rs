@@ -119,8 +119,14 @@ impl Syncer {
                 self.sync_names()?;
             }
             let mut state = self.unsynced.lock();
-            state.finished.pop_front();
-            state.durable = state.durable.max(end);
+            let first = state.finished.pop_front().map(|first| first.end);
+            assert_eq!(first, Some(end), "one syncs at a time, and the segments in order");
+            assert!(
+                state.finished.front().is_none_or(|next| end < next.end),
+                "segments are finished in order"
+            );
+            let durable = state.durable.max(end);
+            state.set_durable(durable);
             drop(state);
             self.unsynced.announce_room();
             report(end);
@@ -146,7 +152,9 @@ impl Syncer {
             self.sync_names()?;
         }
         still_there(&*current.file).map_err(ArchiveError::on("fsync", &current.path))?;
-        self.unsynced.lock().durable = written;
+        let written =
+            if runtime::fault::is_wanted("sync more than was written") { Lsn::MAX } else { written };
+        self.unsynced.lock().set_durable(written);
         report(written);
         Ok(())
     }

@@ -44,6 +44,25 @@ pub(super) struct State {
     pub(super) failure: Option<ArchiveError>,
 }
 
+impl State {
+    /// Everything before `written` is written. It never goes back.
+    pub(super) fn set_written(&mut self, written: Lsn) {
+        assert!(self.written <= written, "what is written stays so: {}, not {written}", self.written);
+        self.written = written;
+    }
+
+    /// Everything before `durable`, which is written, is durable. It never goes back.
+    pub(super) fn set_durable(&mut self, durable: Lsn) {
+        assert!(
+            durable <= self.written,
+            "nothing is durable, {durable}, that was not written, {}",
+            self.written
+        );
+        assert!(self.durable <= durable, "what is durable stays so: {}, not {durable}", self.durable);
+        self.durable = durable;
+    }
+}
+
 /// Shared by the writer and the syncer of one stream.
 #[derive(Debug)]
 pub(super) struct Unsynced {

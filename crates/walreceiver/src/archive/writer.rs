@@ -49,6 +49,8 @@ impl ArchiveWriter {
         mode: SyncMode,
         finished: super::syncer::OnFinished,
     ) -> (Self, Syncer) {
+        assert_eq!(files.size.offset_of(start), 0, "a segment is written from its start, not from {start}");
+        assert!(start <= proven, "what is proven, up to {proven}, begins at {start}");
         let unsynced = Arc::new(Unsynced::new(start));
         let syncer = Syncer::new(files.clone(), Arc::clone(&unsynced), mode, finished);
         let writer = Self { files, position: start, proven, current: None, unsynced, scratch: Vec::new() };
@@ -76,7 +78,7 @@ impl ArchiveWriter {
             self.open_current()?;
             self.put(part, offset, at_tail)?;
             self.position = self.position.saturating_add(part.len() as u64);
-            self.unsynced.lock().written = self.position;
+            self.unsynced.lock().set_written(self.position);
             if part.len() as u64 == room {
                 self.finish_current();
                 finished = true;
@@ -91,6 +93,8 @@ impl ArchiveWriter {
             return Ok(());
         }
         let segment = self.files.size.segment_of(self.position);
+        let behind = self.unsynced.lock().finished.back().is_none_or(|last| last.end <= self.position);
+        assert!(behind, "a segment follows those that are finished");
         let partial = self.files.open_partial(segment)?;
         let mut state = self.unsynced.lock();
         state.new_names |= partial.is_new;
@@ -104,6 +108,13 @@ impl ArchiveWriter {
 
     /// Puts `part`, which lies within the current segment, at `offset` of it.
     fn put(&mut self, part: &[u8], offset: u64, at_tail: bool) -> Result<(), ArchiveError> {
+        let size = u64::from(self.files.size.bytes());
+        assert!(offset + part.len() as u64 <= size, "a write lies within the current segment");
+        let within = self
+            .current
+            .as_ref()
+            .is_none_or(|open| open.segment == self.files.size.segment_of(self.position));
+        assert!(within, "the segment that is open is the one that {} lies in", self.position);
         let known = self.proven.bytes_since(self.position).min(part.len() as u64) as usize;
         let (known, new) = part.split_at(known);
         self.compare(known, offset)?;
@@ -111,6 +122,8 @@ impl ArchiveWriter {
         if new.is_empty() {
             return Ok(());
         }
+        let at = self.position.saturating_add(known.len() as u64);
+        assert!(self.proven <= at, "what was proven, up to {}, is never written, not at {at}", self.proven);
         let end = offset + new.len() as u64;
         self.clear_stale(new, offset)?;
         let Some(open) = &mut self.current else { return Ok(()) };
@@ -189,6 +202,12 @@ impl ArchiveWriter {
 
     fn finish_current(&mut self) {
         let Some(open) = self.current.take() else { return };
+        assert_eq!(self.files.size.offset_of(self.position), 0, "a segment is finished by its last byte");
+        assert_eq!(
+            self.position,
+            self.files.size.end_of(open.segment),
+            "a segment is finished by its last byte"
+        );
         let mut state = self.unsynced.lock();
         state.current = None;
         state.finished.push_back(FinishedSegment {
@@ -205,6 +224,7 @@ impl ArchiveWriter {
         self.unsynced.check()?;
         let Some(open) = &self.current else { return Ok(()) };
         let start = self.files.size.start_of(open.segment).max(good_end).max(self.proven);
+        assert!(self.proven <= start, "what was proven, up to {}, is never touched", self.proven);
         let len = self.position.bytes_since(start);
         fill_zeros(&*open.partial.file, u64::from(self.files.size.offset_of(start)), len)
             .map_err(ArchiveError::on("write", &open.partial.path))

@@ -291,12 +291,17 @@ impl Segments {
         let mut finished = None;
         while !bytes.is_empty() {
             if !self.open {
+                let offset = self.size.offset_of(self.position);
+                let offset =
+                    if runtime::fault::is_wanted("begin a segment in its middle") { 8 } else { offset };
+                assert_eq!(offset, 0, "a segment is begun at its start");
                 sink.begin(self.timeline, self.size.segment_of(self.position), self.size)?;
                 self.open = true;
             }
             let offset = self.size.offset_of(self.position);
             let room = (self.size.bytes() - offset) as usize;
             let (part, rest) = bytes.split_at(room.min(bytes.len()));
+            assert!(!part.is_empty(), "an open segment has room");
             sink.write(offset, part)?;
             self.position = self.position.saturating_add(part.len() as u64);
             if part.len() == room {

@@ -58,12 +58,19 @@ impl WalFeed {
     /// Appends the whole message with `chunk`. With `in_place`, its WAL may stay in the files it is in.
     pub(super) fn put(&mut self, chunk: &Chunk, in_place: bool, out: &mut Outgoing) -> Result<(), FeedError> {
         let length = chunk.length as usize;
+        assert!(out.files.is_empty(), "a message that was begun is finished before the next one begins");
+        assert!(
+            chunk.end() <= chunk.server_end,
+            "no byte is sent beyond what the follower is told is durable"
+        );
         let header = wal_frame_header(chunk.start, chunk.server_end, PgTimestamp::now(), length)
             .ok_or_else(|| failed("a chunk of WAL is too long"))?;
         // Pages of a file may still wait in the socket's buffer when the file is written to again, so a file that
         // may be recycled is copied.
         if in_place && !self.recycles && self.find_runs(chunk, out)? {
             out.bytes.extend_from_slice(&header);
+            let in_files: usize = out.files.iter().map(|run| run.length).sum();
+            assert_eq!(in_files, length, "what follows a header is as long as it says");
             return Ok(());
         }
         let begin = out.bytes.len();
@@ -71,6 +78,9 @@ impl WalFeed {
         let copied = self.copy(chunk, &mut out.bytes);
         if copied.is_err() {
             out.bytes.truncate(begin);
+        } else {
+            let after = out.bytes.len() - begin - header.len();
+            assert_eq!(after, length, "what follows a header is as long as it says");
         }
         copied
     }
@@ -90,12 +100,14 @@ impl WalFeed {
             match whole {
                 Ok(Some(run)) => {
                     let length = run.len.min(left);
+                    assert!(length > 0, "a stretch of a file has bytes, at {at}");
                     out.files.push_back(FileRun {
                         file: run.file,
                         offset: run.offset,
                         length: length as usize,
                     });
                     at = at.saturating_add(length);
+                    assert!(at <= chunk.end(), "a message has the chunk and no more");
                 }
                 other => {
                     out.files.truncate(begin);
@@ -118,6 +130,7 @@ impl WalFeed {
                 count => {
                     self.check_not_recycled(at)?;
                     at = at.saturating_add(count as u64);
+                    assert!(at <= chunk.end(), "a message has the chunk and no more");
                 }
             }
         }

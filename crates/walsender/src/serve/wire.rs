@@ -48,12 +48,14 @@ impl Outgoing {
                 Err(error) => return Err(error),
             }
         }
+        assert!(self.bytes.is_empty(), "a message's header goes out before the files that follow it");
         while let Some(run) = self.files.front_mut() {
             let file = run.file.as_fd().ok_or(io::ErrorKind::Unsupported)?;
             match socket.try_send_file(file, run.offset, run.length) {
                 // The message is begun and cannot be finished.
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(count) => {
+                    assert!(count <= run.length, "no more of a file is sent than the message says");
                     run.offset += count as u64;
                     run.length -= count;
                 }

@@ -63,7 +63,7 @@ fn begins(
     start: Lsn,
     control: &ControlFile,
 ) -> Result<bool, WalDirError> {
-    debug_assert_eq!(control.segment_size.segment_of(start), segment);
+    assert_eq!(control.segment_size.segment_of(start), segment);
     let mut head = [0; LONG_HEADER];
     match reader.read_exact_at(timeline, start, &mut head) {
         Ok(()) => {}

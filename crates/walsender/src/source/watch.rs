@@ -315,6 +315,14 @@ impl Watcher {
             if now.timeline() == last.timeline() {
                 now.flush = now.flush.max(last.flush);
             }
+            assert!(
+                last.timeline() <= now.timeline(),
+                "the newest timeline is served, never an older one again"
+            );
+            assert_eq!(
+                now.segment_size, last.segment_size,
+                "a directory's segments stay as long as they are"
+            );
         }
         now
     }

@@ -218,7 +218,7 @@ impl Config {
 
     fn of(&self, name: &str) -> Value {
         let definition = definition(name);
-        debug_assert!(definition.is_some(), "there is no setting {name}");
+        assert!(definition.is_some(), "there is no setting {name}");
         definition.map_or(Value::Bool(false), |definition| self.value(definition))
     }
 

@@ -259,7 +259,7 @@ impl SqlSession {
                 // Nothing is written yet: from the beginning, with the tables as they are by then.
                 portal.work = Work::Begin;
                 let serial = self.open.as_ref().map(|open| open.transaction.isolation());
-                debug_assert_ne!(serial, Some(Isolation::RepeatableRead));
+                assert_ne!(serial, Some(Isolation::RepeatableRead));
                 Ok(Step::Yield)
             }
         }

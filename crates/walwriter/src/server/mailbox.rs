@@ -66,7 +66,7 @@ impl Mailbox {
 
     /// Makes the calling thread the worker.
     pub(super) fn adopt(&self) {
-        let _already = self.owner.set(std::thread::current().id());
+        assert!(self.owner.set(std::thread::current().id()).is_ok(), "a mailbox is one worker's");
     }
 
     pub(super) fn event(&self) -> BorrowedFd<'_> {
@@ -85,6 +85,8 @@ impl Mailbox {
 
     /// Takes all mail. Called by the worker when its eventfd is readable and before it sleeps.
     pub(super) fn collect(&self, mail: &mut Vec<Mail>) {
+        let owner = self.owner.get();
+        assert!(owner.is_none_or(|&owner| owner == std::thread::current().id()), "mail is its worker's");
         if self.signalled.load(Ordering::Acquire) {
             let mut count = [0; 8];
             let _empty = rustix::io::read(&self.event, &mut count);

@@ -58,7 +58,9 @@ impl Registry {
         if sessions.len() >= most {
             return false;
         }
-        sessions.insert(process_id, Entry { secret, interrupts, waker });
+        let other = sessions.insert(process_id, Entry { secret, interrupts, waker });
+        assert!(other.is_none(), "a session has a number of its own, not {process_id}");
+        assert!(sessions.len() <= most, "there are no more sessions than there may be");
         true
     }
 

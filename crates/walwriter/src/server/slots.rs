@@ -31,6 +31,7 @@ impl<T> Slots<T> {
     }
 
     pub(super) fn len(&self) -> usize {
+        assert!(self.free.len() <= self.places.len(), "free places are places");
         self.places.len() - self.free.len()
     }
 
@@ -43,6 +44,7 @@ impl<T> Slots<T> {
         let Some((generation, place)) = self.places.get_mut(index as usize) else {
             unreachable!("free places are places")
         };
+        assert!(place.is_none(), "a place has one connection");
         let token = Token { index, generation: *generation };
         *place = Some(make(token));
         token
@@ -61,6 +63,7 @@ impl<T> Slots<T> {
         let value = place.take()?;
         *generation = generation.wrapping_add(1);
         self.free.push(token.index);
+        assert!(self.free.len() <= self.places.len(), "free places are places");
         Some(value)
     }
 

@@ -16,10 +16,10 @@ impl Timers {
             return;
         }
         if let Some(old) = armed.take() {
-            self.0.remove(&(old, token));
+            assert!(self.0.remove(&(old, token)), "a deadline that a connection keeps is known");
         }
         if let Some(new) = deadline {
-            self.0.insert((new, token));
+            assert!(self.0.insert((new, token)), "a connection has one deadline");
         }
         *armed = deadline;
     }

@@ -157,7 +157,9 @@ impl SynchronousCommit {
             Awaited::Flush => (engine.log().flushed(), None),
             Awaited::Followers(what) => (engine.log().flushed().min(acknowledged.of(what)), Some(what)),
         };
-        if what < acknowledged.visible() { at } else { at.min(engine.confirmed()) }
+        let reached = if what < acknowledged.visible() { at } else { at.min(engine.confirmed()) };
+        assert!(reached <= at, "nobody is answered, {reached}, before what was awaited has come, {at}");
+        reached
     }
 
     /// To be called when a follower that this process serves has moved.

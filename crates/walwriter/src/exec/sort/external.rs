@@ -65,6 +65,7 @@ impl ExternalSort {
 
     /// Adds an entry.
     pub(in crate::exec) fn push(&mut self, key: &[u8], payload: &[u8]) -> Result<()> {
+        assert!(matches!(self.output, Output::Nothing), "entries are added before the first is read");
         self.gathered.push(key, payload);
         if self.gathered.size() > self.limit { self.write_out() } else { Ok(()) }
     }
@@ -139,6 +140,7 @@ impl ExternalSort {
                 return Ok(());
             }
             let runs: Vec<Run> = self.runs.drain(self.runs.len() - equals..).map(|(_, run)| run).collect();
+            assert_eq!(runs.len(), equals, "runs of one kind are merged together");
             let merged = merge(&runs, file)?;
             self.runs.push((times + 1, merged));
         }
@@ -199,6 +201,7 @@ impl Merge {
         file: &TemporaryFile,
         memory: &'m Gathered,
     ) -> Result<Option<(&'m [u8], &'m [u8])>> {
+        assert!(self.heap.len() <= self.readers.len() + 1, "each run has one entry to be compared");
         if let Some((key, source)) = self.last.take() {
             self.advance(source, key, file, memory)?;
         }
