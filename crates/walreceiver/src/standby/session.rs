@@ -80,6 +80,7 @@ impl Session {
         }
         self.answered(fetch_histories(&mut client, &dir, timeline, leader.timeline)).await?;
         let size = options.segment_size;
+        check_fork(&dir, start, leader.timeline, size)?;
         let from = StreamingStart { timeline, lsn: size.floor(start.position) };
         let point = resume::prove(&dir, from, &start.history, options.system_id, size, true, Naming::Final)?;
         let slot = options.slot.as_deref();
@@ -211,6 +212,23 @@ fn name(host: &HostName) -> String {
 enum Begun {
     Streaming(Box<WalStream>, Box<ResumePoint>),
     Ended(StandbyEnd),
+}
+
+/// That the leader's history has all that is replayed here. If not, nothing is received: whoever replays is to stop first,
+/// at once, and not when the timeline has been received up to where it was left.
+fn check_fork(
+    dir: &WalDir,
+    start: &StandbyStart,
+    newest: TimelineId,
+    size: wal::SegmentSize,
+) -> Result<(), ReceiverError> {
+    let Some(left) = start.history.parts_from(&dir.history(newest)?) else { return Ok(()) };
+    if start.applied <= left {
+        return Ok(());
+    }
+    let (timeline, end) = (start.history.timeline(), start.applied);
+    let first = size.segment_of(left).next().file_name(timeline, size);
+    Err(ReceiverError::PastFork { timeline, end, newest, left, first })
 }
 
 /// Puts the history files of the timelines from `first` on up to `last` into the directory, as far as they are not there
