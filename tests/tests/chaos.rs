@@ -7,6 +7,16 @@ fn clusters_under_faults_keep_what_they_acknowledged() {
     chaos::run(1);
 }
 
+#[test]
+fn a_cluster_is_promoted_past_a_leader_and_a_standby_that_are_ahead_and_they_refuse() {
+    chaos::run(4);
+}
+
+#[test]
+fn a_cluster_outlives_a_promotion_that_is_killed_and_an_older_copy_of_its_leader() {
+    chaos::run(7);
+}
+
 /// `WALSHIP_CHAOS_SEEDS=FIRST..LAST`, both included.
 #[test]
 #[ignore = "scripts/chaos runs it"]
