@@ -144,6 +144,26 @@ const CONNECTION: &str = "Connection options";
 pub(crate) enum Command {
     /// Verify a backup against its manifest, and the WAL it needs
     Verify(VerifyArguments),
+    /// Say what a server is: walwriter or PostgreSQL, its version, its role and its system
+    Server(ServerArguments),
+}
+
+/// What `basebackup server` asks.
+#[derive(clap::Args, Debug)]
+pub(crate) struct ServerArguments {
+    /// Connection string or URI
+    #[arg(short = 'd', long, value_name = "CONNSTR")]
+    dbname: Option<String>,
+}
+
+impl ServerArguments {
+    pub(crate) fn connection(&self) -> ConnArgs {
+        ConnArgs {
+            connection_string: self.dbname.clone(),
+            program: "basebackup".to_owned(),
+            ..ConnArgs::default()
+        }
+    }
 }
 
 /// What the command line says about the connection.

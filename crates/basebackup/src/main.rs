@@ -9,12 +9,12 @@ use std::process::ExitCode;
 use anyhow::Context;
 use basebackup::verify::{self, Report};
 use clap::Parser;
-use replication::client::{Replication, connect_prompting};
+use replication::client::{PasswordPrompt, Replication, connect_prompting};
 use replication::conninfo::{ConnInfo, Environment};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use arguments::{Arguments, Command, Connection};
+use arguments::{Arguments, Command, Connection, ServerArguments};
 use verify_arguments::VerifyArguments;
 
 /// The exit code after SIGQUIT or a second signal, walwriter's too. What was written is left, and is no backup.
@@ -28,6 +28,7 @@ fn main() -> ExitCode {
     };
     let done = match arguments.command {
         Some(Command::Verify(arguments)) => run_verify(&arguments),
+        Some(Command::Server(arguments)) => run_server(&arguments),
         None => run_take(&arguments),
     };
     done.unwrap_or_else(|error| program::fail("basebackup", &error))
@@ -53,18 +54,56 @@ fn run_take(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     result.map(|()| ExitCode::SUCCESS)
 }
 
+/// Prints what a server says of itself, a line each.
+fn run_server(arguments: &ServerArguments) -> anyhow::Result<ExitCode> {
+    start_logging(false);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let printed = runtime.block_on(async {
+        let mut conninfo = ConnInfo::resolve(&arguments.connection(), &Environment::of_process())?;
+        let prompt = PasswordPrompt::Never;
+        let mut client = connect_prompting(&mut conninfo, Replication::Physical, prompt).await?;
+        let version = client.parameter("server_version").unwrap_or_default().to_owned();
+        let role = if client.parameter("in_hot_standby") == Some("on") { "standby" } else { "leader" };
+        let system = client.identify_system().await?;
+        // Ours, and no PostgreSQL, names this project with its version.
+        let program = if version.contains("(walship ") { "walwriter" } else { "PostgreSQL" };
+        client.close().await;
+        anyhow::Ok(format!(
+            "program {program}\nversion {version}\nrole {role}\nsystem {}\ntimeline {}\n",
+            system.system_id, system.timeline
+        ))
+    })?;
+    print!("{printed}");
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Completes when somebody wants the process to end.
 fn interruption() -> std::io::Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
+    // A terminal that is closed ends a backup, unless whoever started it (nohup) has said that it must not.
+    let mut hang_up = if ignores_hang_up() { None } else { Some(signal(SignalKind::hangup())?) };
     Ok(async move {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
-            _ = hang_up.recv() => {}
+            () = async {
+                match &mut hang_up {
+                    Some(hang_up) => drop(hang_up.recv().await),
+                    None => std::future::pending().await,
+                }
+            } => {}
         }
     })
+}
+
+/// Whether this process was started with SIGHUP ignored. Linux tells; elsewhere it is not.
+fn ignores_hang_up() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // The first bit is signal 1.
+    ignored.is_some_and(|mask| mask & 1 != 0)
 }
 
 fn run_verify(arguments: &VerifyArguments) -> anyhow::Result<ExitCode> {
