@@ -51,16 +51,17 @@ fn whoever_gives_up_or_is_interrupted_takes_the_slot_and_the_server_away_and_can
     assert_eq!(slots(&leader), "", "{failed}");
     // One that never streams, and a signal while that is waited for.
     let nobody = "primary_conninfo=host=127.0.0.1 port=1 user=postgres";
-    let mut waiting = provision(&root, &leader.conninfo(), &directory).args(["-c", nobody]).spawn();
+    let lonely = root.join("lonely");
+    let mut waiting = provision(&root, &leader.conninfo(), &lonely).args(["-c", nobody]).spawn();
     wait_until("the standby to start", || {
         assert!(waiting.is_running(), "{}", waiting.stderr());
-        directory.join("postmaster.pid").exists()
+        lonely.join("postmaster.pid").exists()
     });
-    assert_eq!(slots(&leader), "standby");
+    assert_eq!(slots(&leader), "lonely");
     let ended = waiting.terminate();
     assert_eq!(ended.code, Some(143), "{ended}");
     assert_eq!(slots(&leader), "", "{ended}");
-    assert!(!directory.join("postmaster.pid").exists());
+    assert!(!lonely.join("postmaster.pid").exists());
     // A slot that is somebody else's stays.
     leader.sql("select pg_create_physical_replication_slot('other')");
     let other = root.join("other");

@@ -38,6 +38,7 @@ fn serve(options: &Options) -> anyhow::Result<ExitCode> {
     let served = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("could not catch SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("could not catch SIGINT")?;
+        let mut hangup = signal(SignalKind::hangup()).context("could not catch SIGHUP")?;
         program::leave_the_first_to_the_program();
         let server = Server::start(server_options)?;
         if let Some(path) = &options.port_file {
@@ -48,6 +49,13 @@ fn serve(options: &Options) -> anyhow::Result<ExitCode> {
                 .with_context(|| format!("could not write port file \"{}\"", path.display()))?;
         }
         info!(port = server.port(), "ready to serve WAL");
+        let adopter = server.adopter();
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                info!("received SIGHUP: passwords and certificate are read again");
+                adopter.reload();
+            }
+        });
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let serving = server.run(async move {
             let _asked_to_stop = stopped.await;

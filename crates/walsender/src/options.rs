@@ -35,6 +35,7 @@ Settings for -c, as in PostgreSQL: wal_sender_timeout (60s), max_wal_senders (10
 authentication_timeout (60s), ssl_cert_file, ssl_key_file, cluster_name; and password_file, server_version (by default
 that of the WAL, so that every client of that version or later works).
 
+SIGHUP reads the password file, the certificate and its key again, for clients that come from then on.
 SIGTERM and SIGINT let followers have everything that is durable and then stop; a second one, or SIGQUIT, stops at once.
 Exit status: 0 after an orderly stop, 1 after an error, 2 for a wrong command line, 3 when stopped at once.";
 

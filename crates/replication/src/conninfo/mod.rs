@@ -23,9 +23,10 @@ pub use options::{
     AuthMethod, ChannelBindingMode, Keepalives, RequireAuth, RootCert, SslMode, SslNegotiation,
     TargetSessionAttrs, TlsOptions, TlsVersion,
 };
+pub use render::masked;
 
 /// What a tool's command line says about the connection; everything else comes from the environment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct ConnArgs {
     /// `-d`: a connection string or URI. (A bare database name is not one, as for PostgreSQL's replication tools.)
     pub connection_string: Option<String>,
@@ -37,6 +38,19 @@ pub struct ConnArgs {
     pub user: Option<String>,
     /// The tool's name, which becomes `fallback_application_name`.
     pub program: String,
+}
+
+impl fmt::Debug for ConnArgs {
+    /// Without secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnArgs")
+            .field("connection_string", &self.connection_string.as_deref().map(masked))
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("user", &self.user)
+            .field("program", &self.program)
+            .finish()
+    }
 }
 
 /// Everything needed to connect, resolved and checked.
@@ -75,7 +89,17 @@ pub struct ConnInfo {
     /// TLS.
     pub tls: TlsOptions,
     /// Every keyword that somebody set, and its value, in libpq's order: what `primary_conninfo` is written from.
-    settings: Vec<(&'static str, String)>,
+    settings: Settings,
+}
+
+/// Keywords and their values, not to be seen in logs: passwords are among them.
+#[derive(Clone)]
+struct Settings(Vec<(&'static str, String)>);
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
 }
 
 /// One place to try.

@@ -10,7 +10,9 @@ use super::options::{
     ChannelBindingMode, Keepalives, RequireAuth, RootCert, SslMode, SslNegotiation, TargetSessionAttrs,
     TlsOptions, TlsVersion,
 };
-use super::{ConnArgs, ConnInfo, ConnInfoError, Environment, Host, HostName, Password, parse, service};
+use super::{
+    ConnArgs, ConnInfo, ConnInfoError, Environment, Host, HostName, Password, Settings, parse, service,
+};
 
 /// Where servers put their sockets: Debian's directory, then PostgreSQL's own default.
 pub(super) const DEFAULT_SOCKET_DIRECTORIES: [&str; 2] = ["/var/run/postgresql", "/tmp"];
@@ -123,7 +125,7 @@ impl ConnInfo {
             )?,
             require_auth: values.word("require_auth", RequireAuth::Any, RequireAuth::parse)?,
             tls,
-            settings,
+            settings: Settings(settings),
         })
     }
 }
@@ -135,7 +137,7 @@ fn collect(args: &ConnArgs, environment: &Environment) -> Result<Values, ConnInf
         given.insert("fallback_application_name", args.program.clone());
     }
     if let Some(text) = &args.connection_string {
-        given.extend(parse::parse(text)?);
+        given.extend(parse::parse(text).map_err(|error| without_secrets(text, error))?);
     }
     for (name, value) in [("host", &args.host), ("port", &args.port), ("user", &args.user)] {
         if let Some(value) = value {
@@ -177,6 +179,18 @@ fn collect(args: &ConnArgs, environment: &Environment) -> Result<Values, ConnInf
         given.insert("passfile", home.join(".pgpass").display().to_string());
     }
     Ok(Values(given))
+}
+
+/// What is wrong with the connection string `text`: not in its own words if it may hold a password, of which they could be
+/// a part.
+fn without_secrets(text: &str, error: ConnInfoError) -> ConnInfoError {
+    let may_hold_one = text.contains("password") || (super::uri::is_uri(text) && text.contains('@'));
+    if !may_hold_one {
+        return error;
+    }
+    let what =
+        "connection string is malformed; it may hold a password, and what is wrong is therefore not shown";
+    ConnInfoError::Syntax(what.to_owned())
 }
 
 fn refuse_unsupported(values: &Values) -> Result<(), ConnInfoError> {

@@ -32,8 +32,8 @@ where
     }
     let Some(passwords) = &config.passwords else { return Ok(()) };
     match passwords.password_of(user) {
-        Some(StoredPassword::Md5(stored)) => md5(connection, user, stored).await,
-        stored => scram(connection, config, user, stored, passwords).await,
+        Some(StoredPassword::Md5(stored)) => md5(connection, user, &stored).await,
+        stored => scram(connection, config, user, stored.as_ref(), passwords).await,
     }
 }
 
@@ -64,7 +64,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let end_point = match (connection.transport(), &config.tls) {
-        (Transport::Tls(_), Some(tls)) => tls.end_point.clone(),
+        (Transport::Tls(_), Some(tls)) => tls.now().end_point.clone(),
         _ => None,
     };
     let mut nonce = [0; 18];

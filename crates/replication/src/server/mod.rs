@@ -139,6 +139,7 @@ pub async fn authenticate<S>(stream: S, config: &ServerConfig) -> Result<Authent
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let config = &ServerConfig { tls: config.tls.as_ref().map(ServerTls::frozen), ..config.clone() };
     let handshake = async {
         let (mut connection, startup) = startup::begin(stream, config).await?;
         match authentication::prove_identity(&mut connection, &startup, config).await {

@@ -6,25 +6,29 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
+use runtime::sync::Mutex;
+
 use crate::auth::{MockSecret, StoredPassword};
 use crate::tls::random;
 
-/// Users and their passwords, read from lines `user:password`. Cheap to clone.
+/// Users and their passwords, read from lines `user:password`. Cheap to clone; all clones are read again together.
 ///
 /// A password is a verifier as `pg_authid.rolpassword` has it (`SCRAM-SHA-256$...`, `md5...`) or plain, of which only
 /// the verifier is kept. Empty lines and lines that begin with `#` are passed over.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct PasswordFile(Arc<Passwords>);
 
 struct Passwords {
-    stored: HashMap<String, StoredPassword>,
+    path: PathBuf,
+    /// Replaced as a whole when the file is read again; those who are just logging in go on with what they have begun with.
+    stored: Mutex<Arc<HashMap<String, StoredPassword>>>,
     /// Makes the salts shown to unknown users, new with every process.
     mock: MockSecret,
 }
 
-impl std::fmt::Debug for Passwords {
+impl std::fmt::Debug for PasswordFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Passwords").field(&self.stored).finish()
+        f.debug_tuple("PasswordFile").field(&self.0.path).field(&self.stored()).finish()
     }
 }
 
@@ -63,31 +67,48 @@ impl PasswordFile {
     /// # Errors
     /// An unreadable file, loose permissions, a malformed line.
     pub fn load(path: &Path) -> Result<Self, PasswordFileError> {
-        let failed = |source| PasswordFileError::Io { path: path.to_owned(), source };
-        if others_can_read(&fs::metadata(path).map_err(failed)?) {
-            return Err(PasswordFileError::Permissions(path.to_owned()));
-        }
-        let text = fs::read_to_string(path).map_err(failed)?;
+        let stored = Mutex::new(Arc::new(read(path)?));
         let mut secret = [0; 32];
-        random(&mut secret).map_err(|error| failed(io::Error::other(error)))?;
-        let mock = MockSecret::new(secret);
-        let stored = parse(&text).map_err(|(line, reason)| PasswordFileError::Line {
+        random(&mut secret).map_err(|error| PasswordFileError::Io {
             path: path.to_owned(),
-            line,
-            reason,
+            source: io::Error::other(error),
         })?;
-        Ok(Self(Arc::new(Passwords { stored, mock })))
+        let (path, mock) = (path.to_owned(), MockSecret::new(secret));
+        Ok(Self(Arc::new(Passwords { path, stored, mock })))
+    }
+
+    /// Reads the file again, for this and all its clones.
+    ///
+    /// # Errors
+    /// As [`PasswordFile::load`]; then everything stays as it was.
+    pub fn reload(&self) -> Result<(), PasswordFileError> {
+        let new = Arc::new(read(&self.0.path)?);
+        *self.0.stored.lock() = new;
+        Ok(())
     }
 
     /// What is stored for `user`; `None` if there is no such user.
-    pub fn password_of(&self, user: &str) -> Option<&StoredPassword> {
-        self.0.stored.get(user)
+    pub fn password_of(&self, user: &str) -> Option<StoredPassword> {
+        self.stored().get(user).cloned()
+    }
+
+    fn stored(&self) -> Arc<HashMap<String, StoredPassword>> {
+        Arc::clone(&self.0.stored.lock())
     }
 
     /// Makes the salts shown to unknown users.
     pub fn mock_secret(&self) -> &MockSecret {
         &self.0.mock
     }
+}
+
+fn read(path: &Path) -> Result<HashMap<String, StoredPassword>, PasswordFileError> {
+    let failed = |source| PasswordFileError::Io { path: path.to_owned(), source };
+    if others_can_read(&fs::metadata(path).map_err(failed)?) {
+        return Err(PasswordFileError::Permissions(path.to_owned()));
+    }
+    let text = fs::read_to_string(path).map_err(failed)?;
+    parse(&text).map_err(|(line, reason)| PasswordFileError::Line { path: path.to_owned(), line, reason })
 }
 
 /// Whether a file with secrets is open to others: to the world, or to its group unless it belongs to root
@@ -154,6 +175,19 @@ mod tests {
         assert!(matches!(passwords.password_of("lookalike"), Some(StoredPassword::Scram(_))));
         assert!(passwords.password_of("# who").is_none());
         assert!(!format!("{passwords:?}").contains("0123"), "secrets are not printed");
+    }
+
+    #[test]
+    fn a_file_is_read_again_and_a_broken_one_changes_nothing() {
+        let (_dir, path) = file("old:secret\n", 0o600);
+        let passwords = PasswordFile::load(&path).unwrap();
+        let clone = passwords.clone();
+        fs::write(&path, "new:secret\n").unwrap();
+        passwords.reload().unwrap();
+        assert!(clone.password_of("old").is_none() && clone.password_of("new").is_some());
+        fs::write(&path, "old:secret\nbroken\n").unwrap();
+        assert!(passwords.reload().unwrap_err().to_string().contains("line 2"));
+        assert!(clone.password_of("old").is_none() && clone.password_of("new").is_some());
     }
 
     #[test]

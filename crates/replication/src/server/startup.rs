@@ -118,7 +118,7 @@ async fn accept_tls<S>(tls: &ServerTls, stream: S) -> Result<TlsStream<S>, Hands
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    TlsAcceptor::from(tls.config.clone()).accept(stream).await.map_err(HandshakeError::Tls)
+    TlsAcceptor::from(tls.now().config.clone()).accept(stream).await.map_err(HandshakeError::Tls)
 }
 
 async fn read_byte<S: AsyncRead + Unpin>(stream: &mut S) -> Result<u8, HandshakeError> {

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 pub use client::connect;
 pub use end_point_hash::end_point_hash;
 pub(crate) use negotiate::request;
-pub use server::{ServerTls, server_tls};
+pub use server::{Certified, ServerTls, server_tls};
 
 /// The protocol's name in ALPN, required for direct TLS.
 pub const ALPN: &[u8] = b"postgresql";

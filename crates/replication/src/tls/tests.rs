@@ -80,7 +80,7 @@ impl Files {
 /// Shakes hands and exchanges a byte; gives whether both sides know the same channel.
 async fn handshake(server: &ServerTls, options: &TlsOptions, host: &str) -> Result<bool, TlsError> {
     let (ours, theirs) = tokio::io::duplex(4096);
-    let acceptor = TlsAcceptor::from(server.config.clone());
+    let acceptor = TlsAcceptor::from(server.now().config.clone());
     let echo = tokio::spawn(async move {
         let mut stream = acceptor.accept(theirs).await?;
         let byte = stream.read_u8().await?;
@@ -92,7 +92,7 @@ async fn handshake(server: &ServerTls, options: &TlsOptions, host: &str) -> Resu
     stream.flush().await.unwrap();
     assert_eq!(stream.read_u8().await.unwrap(), 7);
     echo.await.unwrap().unwrap();
-    Ok(end_point.is_some() && end_point == server.end_point)
+    Ok(end_point.is_some() && end_point == server.now().end_point)
 }
 
 fn complaint(result: Result<bool, TlsError>) -> String {
@@ -182,12 +182,12 @@ async fn a_certificate_that_is_itself_the_root_is_trusted_while_it_is_valid() {
 #[tokio::test]
 async fn direct_tls_insists_on_the_protocols_name() {
     let files = Files::new();
-    let mut server = files.server(&["db"], "db");
+    let server = files.server(&["db"], "db");
     let direct = TlsOptions { negotiation: SslNegotiation::Direct, ..files.options(SslMode::Require) };
     assert!(handshake(&server, &direct, "db").await.unwrap());
-    let mut config = (*server.config).clone();
+    let mut config = (*server.now().config).clone();
     config.alpn_protocols.clear();
-    server.config = config.into();
+    let server = server.with(config);
     let error = complaint(handshake(&server, &direct, "db").await);
     assert_eq!(error, "direct SSL connection was established without ALPN protocol negotiation extension");
 }

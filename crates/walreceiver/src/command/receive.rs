@@ -81,6 +81,12 @@ async fn perform(task: Task, arguments: ReceiveArguments) -> anyhow::Result<()> 
         }
         Task::Receive(dir) => dir,
     };
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::info!("received SIGHUP: there is nothing to read again, and receiving goes on");
+        }
+    });
     let (stop, stopped) = watch::channel(false);
     let signals = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
     tokio::spawn(stop_on(signals, stop));

@@ -9,7 +9,7 @@ use std::{io, thread};
 
 use bytes::Bytes;
 use replication::server::{PasswordFile, PasswordFileError, ServerConfig};
-use replication::tls::{TlsError, server_tls};
+use replication::tls::{ServerTls, TlsError, server_tls};
 use replication::waldir::{Owner, Slots, WalDir, owner_of};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
@@ -177,6 +177,18 @@ impl Adopter {
         self.sender.send(Adopted { socket, read_before, peer: peer(address, is_local) }).is_ok()
     }
 
+    /// Reads the passwords, the certificate and its key again: for clients that come from now on. A file that is of no use
+    /// changes nothing; the log says so.
+    pub fn reload(&self) {
+        let handshake = &self.shared.handshake_local;
+        if let Some(Err(error)) = handshake.passwords.as_ref().map(PasswordFile::reload) {
+            error!("passwords not changed: {}", chain(&error));
+        }
+        if let Some(Err(error)) = handshake.tls.as_ref().map(ServerTls::reload) {
+            error!("certificate not changed: {}", chain(&error));
+        }
+    }
+
     /// For an embedder that writes the directory itself: see [`Source::tell`].
     pub fn tell_durable(&self, timeline: TimelineId, flush: Lsn) {
         self.shared.source.tell(timeline, flush);
@@ -326,6 +338,12 @@ fn is_anothers(dir: &WalDir) -> Result<bool, SourceError> {
         // A data directory itself, or what is left of one.
         owner => Ok(owner.is_data_directory()),
     }
+}
+
+/// An error and its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// What every connection holds: when all are gone, so are the connections.

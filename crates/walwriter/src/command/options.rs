@@ -78,6 +78,9 @@ pub(crate) struct Serve {
     /// that are further have to be made anew. Put back what is missing instead if anybody has it.
     #[arg(long, value_name = "LSN")]
     pub(crate) accept_loss: Option<wal::Lsn>,
+    /// Listens on addresses that other hosts can reach even without passwords
+    #[arg(long)]
+    pub(crate) insecure_listen_anywhere: bool,
     /// A setting, stronger than those in postgresql.conf and postgresql.auto.conf
     #[arg(short = 'c', long = "set", value_name = "NAME=VALUE")]
     pub(crate) settings: Vec<String>,

@@ -1,6 +1,7 @@
 //! `walwriter promote`: as `pg_ctl promote`, a file and a signal.
 
 use std::fs;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
@@ -33,7 +34,9 @@ pub(crate) fn run(options: &Promote) -> anyhow::Result<ExitCode> {
     let pid =
         i32::try_from(server.pid).ok().and_then(Pid::from_raw).context("postmaster.pid names no process")?;
     let file = directory.join(PROMOTE_FILE);
-    fs::write(&file, b"").with_context(|| format!("could not create file \"{}\"", file.display()))?;
+    let mut options_of_file = fs::OpenOptions::new();
+    options_of_file.write(true).create(true).truncate(true).mode(0o600);
+    options_of_file.open(&file).with_context(|| format!("could not create file \"{}\"", file.display()))?;
     if let Err(error) = kill_process(pid, Signal::USR1) {
         let _gone = fs::remove_file(&file);
         return Err(error).with_context(|| format!("could not signal the server (PID: {pid:?})"));

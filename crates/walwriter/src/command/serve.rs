@@ -16,8 +16,9 @@ const STOPPED_AT_ONCE: u8 = 2;
 
 pub(crate) fn run(options: &Serve) -> anyhow::Result<ExitCode> {
     program::end_at_once_on_signals("walwriter", STOPPED_AT_ONCE).context("could not catch signals")?;
-    let serve_options =
-        ServeOptions { directory: options.data.directory.clone(), overrides: options.settings.clone() };
+    let mut overrides = options.settings.clone();
+    overrides.extend(options.insecure_listen_anywhere.then(|| "insecure_listen_anywhere=on".to_owned()));
+    let serve_options = ServeOptions { directory: options.data.directory.clone(), overrides };
     let shipping = Shipping::new();
     let followers: Arc<dyn ReplicationHandoff> = Arc::clone(&shipping) as _;
     let stopped = serve(&serve_options, |_, _| Ok(Some(followers)), {

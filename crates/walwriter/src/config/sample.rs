@@ -11,7 +11,7 @@ pub const SAMPLE: &str = "\
 #port = 5432
 #unix_socket_directories = ''       # '' is /var/run/postgresql where that can be written, else /tmp; 'none' turns them off
 #max_connections = 100
-#password_file = ''                 # lines name:password; '' trusts everybody who can connect
+#password_file = ''                 # lines name:password, read again at reload; '' trusts everybody, on this host alone
 
 # Memory and transactions
 #shared_buffers = 128MB

@@ -97,6 +97,7 @@ static DEFINITIONS: &[Definition] = &[
     at(Session, "idle_in_transaction_session_timeout", MILLISECONDS, "0", "How long a transaction may be idle."),
     at(Session, "idle_session_timeout", MILLISECONDS, "0", "How long a session may be idle outside of a transaction."),
     at(Internal, "in_hot_standby", Bool, "off", "Whether this is a standby."),
+    at(Start, "insecure_listen_anywhere", Bool, "off", "Whether to listen where other hosts can connect even without passwords."),
     at(Internal, "integer_datetimes", Bool, "on", "Whether times are whole numbers."),
     at(Start, "listen_addresses", Text, "localhost", "Host names and addresses to listen on; * is all of them."),
     at(Session, "lock_timeout", MILLISECONDS, "0", "How long a statement may wait for a lock."),

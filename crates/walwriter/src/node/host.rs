@@ -52,7 +52,7 @@ impl Host for ServerHost {
             .iter()
             .map(|definition| ServerSetting {
                 name: definition.name.to_owned(),
-                value: config.show(definition.name).unwrap_or_default(),
+                value: shown(definition.name, config.show(definition.name).unwrap_or_default()),
                 description: definition.description.to_owned(),
                 context: match definition.context {
                     Context::Internal => "internal",
@@ -174,6 +174,11 @@ impl Host for ServerHost {
             .checkpoint(Cause::Immediate)
             .map_err(|error| Failure::new("XX000", error.chain()))
     }
+}
+
+/// A setting's value as anybody may see it.
+fn shown(name: &str, value: String) -> String {
+    if name == "primary_conninfo" { replication::conninfo::masked(&value) } else { value }
 }
 
 /// A view of something that cannot be read is empty; the log says why.

@@ -64,6 +64,7 @@ impl Node for ServerNode {
             warn!("some settings stay as they were: {error:#}");
         }
         self.executor.reload();
+        self.storage.reload_passwords();
     }
 
     fn shutdown(&self) -> anyhow::Result<()> {

@@ -112,6 +112,7 @@ pub fn serve<N: Node>(
     let listeners = Listeners::bind(&listen_options(&config))?;
     let first_address = config.list("listen_addresses").into_iter().next().unwrap_or_default();
     let server_options = server_options(&config)?;
+    let passwords = server_options.passwords.clone();
     let config = Arc::new(LiveConfig(RwLock::new(Arc::new(config))));
     let handoff = handoff(&config, listeners.port())?;
     let server =
@@ -149,7 +150,7 @@ pub fn serve<N: Node>(
         let role = if node.in_recovery() { "standby" } else { "ready" };
         pid_file.tell(|content| content.status = role.to_owned());
         info!(port, role, "ready to accept connections");
-        anyhow::Ok(run(&mut signals, &node, options, &config).await.then_some(node))
+        anyhow::Ok(run(&mut signals, &node, options, &config, passwords.as_ref()).await.then_some(node))
     });
     let Ok(Some(node)) = ended else {
         tidying(&server, &pid_file)();
@@ -211,6 +212,7 @@ async fn run<N: Node>(
     node: &Arc<N>,
     options: &ServeOptions,
     config: &LiveConfig,
+    passwords: Option<&PasswordFile>,
 ) -> bool {
     loop {
         match signals.next().await {
@@ -222,9 +224,19 @@ async fn run<N: Node>(
                 warn!("received {name}: stopping at once");
                 return false;
             }
-            Asked::Reload => reload(&**node, options, config),
+            Asked::Reload => {
+                reload(&**node, options, config);
+                reload_passwords(passwords);
+            }
             Asked::User1 => promote(node, &options.directory),
         }
+    }
+}
+
+/// Reads who may come in again. A file that is of no use changes nothing.
+fn reload_passwords(passwords: Option<&PasswordFile>) {
+    if let Some(Err(error)) = passwords.map(PasswordFile::reload) {
+        error!("passwords not changed: {:#}", anyhow::Error::from(error));
     }
 }
 
@@ -284,6 +296,7 @@ fn listen_options(config: &Config) -> ListenOptions {
         port: u16::try_from(config.integer("port")).unwrap_or_default(),
         unix_socket_directories,
         unix_socket_permissions: u32::try_from(config.integer("unix_socket_permissions")).unwrap_or(0o700),
+        allow_remote: config.is_on("insecure_listen_anywhere") || !config.text("password_file").is_empty(),
     }
 }
 
@@ -302,10 +315,6 @@ fn server_options(config: &Config) -> anyhow::Result<ServerOptions> {
         0 => thread::available_parallelism().map_or(1, usize::from).min(8),
         workers => workers,
     };
-    let local = |host: &String| matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1");
-    if passwords.is_none() && !config.list("listen_addresses").iter().all(local) {
-        warn!("other hosts may connect, and everybody is trusted; set password_file to change that");
-    }
     let authentication_timeout = config.duration("authentication_timeout").unwrap_or(Duration::from_secs(60));
     let max_connections = count("max_connections");
     let most_sockets = super::descriptors::provide(max_connections as u64, count("max_wal_senders") as u64)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use replication::error::{ServerError, SqlState};
 use replication::message::{AuthenticationRequest, BackendMessage, StartupMessage};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::connection::{Phase, Waiting};
 use super::conversation::Conversation;
@@ -57,6 +57,10 @@ impl<D: Database> Worker<D> {
                 }
             }
             Outcome::Close => self.part(token),
+            Outcome::Refused(error) => {
+                warn!(peer = %shown(connection.peer), "connection not authorized: {error}");
+                self.part(token);
+            }
             Outcome::Cancel { process_id, secret } => {
                 self.shared.registry.cancel(process_id, &secret);
                 self.close(token);
@@ -76,7 +80,7 @@ impl<D: Database> Worker<D> {
 
     fn refuse(&mut self, token: Token, error: &ServerError) {
         let Some(connection) = self.connections.get_mut(token) else { return };
-        debug!(peer = ?connection.peer, %error, "connection refused");
+        debug!(peer = %shown(connection.peer), %error, "connection refused");
         let fatal = ServerError { severity: "FATAL".into(), severity_raw: "FATAL".into(), ..error.clone() };
         backend::error(&mut connection.output, &fatal);
         self.part(token);
@@ -145,4 +149,9 @@ impl<D: Database> Worker<D> {
         handoff.take(ReplicationClient { socket: connection.socket, peer: connection.peer, received });
         Ok(())
     }
+}
+
+/// A client's address for the log.
+fn shown(peer: Option<SocketAddr>) -> String {
+    peer.map_or_else(|| "[local]".to_owned(), |peer| peer.to_string())
 }

@@ -1,7 +1,7 @@
 //! Where clients may connect.
 
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,8 @@ pub struct ListenOptions {
     pub unix_socket_directories: Vec<PathBuf>,
     /// The permissions of the Unix sockets.
     pub unix_socket_permissions: u32,
+    /// Whether addresses may be listened on that other hosts can reach.
+    pub allow_remote: bool,
 }
 
 /// Why nobody can connect.
@@ -30,6 +32,12 @@ pub enum ListenError {
     /// A name that does not resolve, an address that is taken or is not one of this host.
     #[error(transparent)]
     Bind(#[from] replication::server::ListenError),
+    /// An address that others can reach, and nothing to keep strangers out.
+    #[error(
+        "refusing to listen on \"{0}\", where other hosts could connect, without passwords (password_file); \
+         insecure_listen_anywhere = on overrides this"
+    )]
+    Insecure(SocketAddr),
     /// The system has no port to give.
     #[error("could not find a free port: {0}")]
     NoPort(#[source] io::Error),
@@ -53,6 +61,9 @@ impl Listeners {
     /// Names that do not resolve, addresses that are taken. Of several addresses of a name one must do.
     pub fn bind(options: &ListenOptions) -> Result<Self, ListenError> {
         let mut listeners = Self { tcp: Vec::new(), unix: Vec::new(), port: options.port };
+        if !options.allow_remote {
+            refuse_remote(options)?;
+        }
         for host in &options.hosts {
             let addresses = addresses_of(host, listeners.port)?;
             listeners.tcp.extend(bind_tcp(addresses, &mut listeners.port)?);
@@ -101,4 +112,16 @@ impl Listeners {
         stream.set_nonblocking(true)?;
         Ok(Newcomer { socket: OwnedFd::from(stream), peer: None })
     }
+}
+
+/// Refuses addresses that other hosts can reach, before any is listened on.
+fn refuse_remote(options: &ListenOptions) -> Result<(), ListenError> {
+    for host in &options.hosts {
+        let addresses = addresses_of(host, options.port)?;
+        let remote = addresses.into_iter().find(|address| !address.ip().to_canonical().is_loopback());
+        if let Some(remote) = remote {
+            return Err(ListenError::Insecure(remote));
+        }
+    }
+    Ok(())
 }

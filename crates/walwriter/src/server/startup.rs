@@ -42,6 +42,8 @@ pub(super) enum Outcome {
     Pending(Startup),
     /// Nothing is answered, or what has been appended is the last answer.
     Close,
+    /// What has been appended says why the client is not let in; then as [`Outcome::Close`].
+    Refused(SessionError),
     /// Another connection's statement is to be cancelled; nothing is answered.
     Cancel { process_id: u32, secret: Bytes },
     /// The client asks for replication, and has not proved who it is: its whole startup packet.
@@ -74,7 +76,7 @@ impl Startup {
                 Ok(outcome) => return outcome,
                 Err(error) => {
                     crate::protocol::backend::error(out, &error);
-                    return Outcome::Close;
+                    return Outcome::Refused(error);
                 }
             }
         }
@@ -181,7 +183,6 @@ fn challenge(
         |error: replication::tls::RandomError| refusal(SqlState::INTERNAL_ERROR, error.to_string());
     match passwords.password_of(user) {
         Some(StoredPassword::Md5(stored)) => {
-            let stored = stored.clone();
             let mut salt = [0; 4];
             random(&mut salt).map_err(no_random)?;
             put(out, AuthenticationRequest::Md5Password(salt));
@@ -190,7 +191,7 @@ fn challenge(
         stored => {
             let mut nonce = [0; 18];
             random(&mut nonce).map_err(no_random)?;
-            let exchange = ScramServer::new(user, stored, passwords.mock_secret(), None, nonce);
+            let exchange = ScramServer::new(user, stored.as_ref(), passwords.mock_secret(), None, nonce);
             put(out, AuthenticationRequest::Sasl(exchange.mechanisms()));
             Ok(Outcome::Pending(Startup::Scram { startup, exchange: Box::new(exchange) }))
         }

@@ -294,7 +294,7 @@ impl HotStandby {
             slot: options.slot,
             host: state.host,
             port: state.port,
-            conninfo: options.leader.map(|leader| leader.to_primary_conninfo()).unwrap_or_default(),
+            conninfo: options.leader.map(|leader| leader.to_shown_conninfo()).unwrap_or_default(),
         })
     }
 

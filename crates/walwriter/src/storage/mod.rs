@@ -221,6 +221,13 @@ impl Storage {
         rule
     }
 
+    /// Reads who may follow again. A file that is of no use changes nothing; the log says so.
+    pub fn reload_passwords(&self) {
+        if let Some(adopter) = self.shipping.adopter() {
+            adopter.reload();
+        }
+    }
+
     /// Ends following, makes a last checkpoint, and lets followers have everything. Nobody writes any more.
     ///
     /// # Errors

@@ -52,6 +52,7 @@ fn start_closed(options: ServerOptions) -> Running {
         port: 0,
         unix_socket_directories: vec![directory.path().to_owned()],
         unix_socket_permissions: 0o777,
+        allow_remote: false,
     })
     .unwrap();
     let server = Server::start(options, listeners, None).unwrap();

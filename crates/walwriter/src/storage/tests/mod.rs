@@ -63,6 +63,7 @@ impl TestNode {
             port,
             unix_socket_directories: Vec::new(),
             unix_socket_permissions: 0o700,
+            allow_remote: false,
         };
         let options = ServerOptions {
             workers: 1,
