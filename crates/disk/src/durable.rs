@@ -10,16 +10,23 @@ use crate::{Disk, DiskFile, OpenMode};
 /// it was) or the new one, and once this returns, the new one.
 ///
 /// Order: write `path.tmp`, sync it, rename it to `path`, sync the directory. One writer at a time for one path; a
-/// leftover `.tmp` is overwritten.
+/// leftover `.tmp` is overwritten, and where this fails before the rename none is left.
 pub fn durable_write(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = with_suffix(path, ".tmp");
-    let file = disk.open(&temporary, OpenMode::Create)?;
+    let written = write_anew(disk, &temporary, bytes).and_then(|()| disk.rename(&temporary, path));
+    if written.is_err() {
+        // Space is what is most likely missing; the error worth telling is the first.
+        let _ = disk.remove_file(&temporary);
+    }
+    written?;
+    disk.sync_dir(parent(path))
+}
+
+fn write_anew(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = disk.open(path, OpenMode::Create)?;
     file.set_len(0)?;
     file.write_all_at(bytes, 0)?;
-    file.sync_all()?;
-    drop(file);
-    disk.rename(&temporary, path)?;
-    disk.sync_dir(parent(path))
+    file.sync_all()
 }
 
 /// Renames a file whose content is already synced, and makes the new name durable.

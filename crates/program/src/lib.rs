@@ -4,7 +4,7 @@
 mod ending;
 mod panics;
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,6 +35,8 @@ pub fn start_log(verbose: u8, levels: [&str; 3]) {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
+        // Where the log goes may be full or gone; to say so on standard error too would end the process.
+        .log_internal_errors(false)
         .with_filter_reloading();
     let filter = log.reload_handle();
     log.init();
@@ -77,7 +79,8 @@ pub fn refuse(program: &str, error: &clap::Error) -> ExitCode {
 
 /// Says in one line what went wrong.
 pub fn fail(program: &str, error: &anyhow::Error) -> ExitCode {
-    eprintln!("{program}: error: {}", one_line(error));
+    // What cannot be said, because that disk is full too, still is the exit code.
+    let _ = writeln!(io::stderr(), "{program}: error: {}", one_line(error));
     ExitCode::FAILURE
 }
 

@@ -7,6 +7,8 @@
 //! What a power cut finds, whenever it comes:
 //! - a file called `NAME` is a complete segment whose bytes were durable before it got that name;
 //! - of `NAME.partial` everything that was ever reported durable;
+//! - in a server's `pg_wal`, where segments have their final names from the beginning ([`Naming::Final`]), a file called
+//!   `NAME` has a segment's length and space: it is made under another name;
 //! - bytes that were reported durable are never cut off, zeroed or replaced by different ones. Receiving a segment
 //!   again compares; a difference is a fork, and refused.
 
@@ -34,7 +36,7 @@ pub(crate) use writer::ArchiveWriter;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ArchiveError {
     /// The file system refused.
-    #[error("could not {action} file \"{}\": {reason}", path.display())]
+    #[error("could not {action} file \"{}\": {reason}{}", path.display(), durable_up_to(*durable))]
     Io {
         /// "open", "write", "fsync", ...
         action: &'static str,
@@ -44,6 +46,8 @@ pub enum ArchiveError {
         reason: String,
         /// Its kind.
         kind: io::ErrorKind,
+        /// Up to where WAL is durable all the same, where that is known.
+        durable: Option<Lsn>,
     },
     /// The server's WAL is not the archive's.
     #[error(
@@ -88,9 +92,21 @@ impl ArchiveError {
             // "(os error 28)" says nothing that the words before it do not.
             let text = error.to_string();
             let reason = text.split(" (os error").next().unwrap_or(&text).to_owned();
-            Self::Io { action, path, reason, kind: error.kind() }
+            Self::Io { action, path, reason, kind: error.kind(), durable: None }
         }
     }
+
+    /// The same, said of a stream that is durable up to `position`.
+    fn after(mut self, position: Lsn) -> Self {
+        if let Self::Io { durable, .. } = &mut self {
+            durable.get_or_insert(position);
+        }
+        self
+    }
+}
+
+fn durable_up_to(position: Option<Lsn>) -> String {
+    position.map_or_else(String::new, |position| format!("; WAL is durable up to {position} and no further"))
 }
 
 /// Hears how far the archive is. Called from whichever thread got it there.

@@ -105,6 +105,7 @@ pub(crate) fn prove(
         size,
         naming,
     };
+    files.remove_temporaries()?;
     let partial = files.partial_path(size.segment_of(start.lsn));
     let partial_is_there = dir.disk().exists(&partial).unwrap_or(false);
     let proven = match validate_segment(&mut reader, validator.clone(), |_| start.timeline) {
@@ -144,7 +145,8 @@ impl From<WalDirError> for Stopped {
     }
 }
 
-/// Feeds the validator the segment it stands at the start of, as far as its file goes.
+/// Feeds the validator the segment it stands at the start of, as far as its file goes: one that is shorter than its segment,
+/// or empty, is what a full disk left of one that was being made.
 fn validate_segment(
     reader: &mut SegmentReader,
     validator: Validator,
@@ -152,7 +154,10 @@ fn validate_segment(
 ) -> Result<Validator, Stopped> {
     let end = validator.segment_size().end_of(validator.segment_size().segment_of(validator.position()));
     let mut walk = Walk::new(validator);
-    let mut source = |at: Lsn, buffer: &mut [u8]| reader.read_at(timeline_at(at), at, buffer);
+    let mut source = |at: Lsn, buffer: &mut [u8]| match reader.read_at(timeline_at(at), at, buffer) {
+        Err(WalDirError::ShortSegment { .. }) => Ok(0),
+        other => other,
+    };
     match walk.advance(&mut source, end) {
         Ok(()) | Err(Stop::Ended) => Ok(walk.into_validator()),
         Err(Stop::Invalid(error)) => Err(Stopped::Invalid(Box::new(walk.into_validator()), error)),

@@ -8,6 +8,10 @@ use wal::{SegmentNo, SegmentSize, TimelineId};
 
 use super::ArchiveError;
 
+/// What a segment's file is called before it is a segment's length, before the segment's name. Servers remove files that
+/// are called so when they start.
+const TEMPORARY: &str = "xlogtemp.";
+
 /// What an unfinished segment is called.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Naming {
@@ -49,7 +53,8 @@ impl SegmentFiles {
     }
 
     /// Opens `segment`'s unfinished file as it is, or makes one; either way it is a whole segment long afterwards, its
-    /// space reserved, so that a full disk shows here and not in the middle of a record.
+    /// space reserved, so that a full disk shows here and not in the middle of a record. A file that an earlier life left
+    /// shorter is made a segment's length again.
     pub(crate) fn open_partial(&self, segment: SegmentNo) -> Result<PartialFile, ArchiveError> {
         let finished = self.finished_path(segment);
         let whole = u64::from(self.size.bytes());
@@ -62,6 +67,9 @@ impl SegmentFiles {
         }
         let path = self.partial_path(segment);
         let is_new = !self.disk.exists(&path).map_err(ArchiveError::on("look for", &path))?;
+        if is_new && self.naming == Naming::Final {
+            self.make_whole(&path, segment)?;
+        }
         let file = self.disk.open(&path, OpenMode::Create).map_err(ArchiveError::on("open", &path))?;
         let len = file.len().map_err(ArchiveError::on("read the length of", &path))?;
         if len > whole {
@@ -71,6 +79,37 @@ impl SegmentFiles {
             file.allocate(0, whole).map_err(ArchiveError::on("allocate", &path))?;
         }
         Ok(PartialFile { file: file.into(), path, is_new })
+    }
+
+    /// Makes a file of a whole segment's length and space, and calls it `path` then: whoever finds that name, after a crash
+    /// too, finds a segment. The name is not durable yet.
+    fn make_whole(&self, path: &Path, segment: SegmentNo) -> Result<(), ArchiveError> {
+        let temporary = self.dir.join(format!("{TEMPORARY}{}", segment.file_name(self.timeline, self.size)));
+        let made = self.reserve(&temporary).and_then(|()| {
+            self.disk.rename(&temporary, path).map_err(ArchiveError::on("rename", &temporary))
+        });
+        if made.is_err() {
+            // Space is what is most likely missing.
+            let _ = self.disk.remove_file(&temporary);
+        }
+        made
+    }
+
+    fn reserve(&self, path: &Path) -> Result<(), ArchiveError> {
+        let file = self.disk.open(path, OpenMode::Create).map_err(ArchiveError::on("create", path))?;
+        file.set_len(0).map_err(ArchiveError::on("truncate", path))?;
+        file.allocate(0, self.size.bytes().into()).map_err(ArchiveError::on("allocate", path))?;
+        file.sync_all().map_err(ArchiveError::on("fsync", path))
+    }
+
+    /// Removes what an earlier life left of files that never got their names. Nobody is making any.
+    pub(crate) fn remove_temporaries(&self) -> Result<(), ArchiveError> {
+        let entries = self.disk.read_dir(&self.dir).map_err(ArchiveError::on("list", &self.dir))?;
+        for entry in entries.iter().filter(|entry| !entry.is_dir && entry.name.starts_with(TEMPORARY)) {
+            let path = self.dir.join(&entry.name);
+            self.disk.remove_file(&path).map_err(ArchiveError::on("remove", &path))?;
+        }
+        Ok(())
     }
 
     pub(crate) fn sync_dir(&self) -> Result<(), ArchiveError> {

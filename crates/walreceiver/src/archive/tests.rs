@@ -11,6 +11,8 @@ use wal::{Lsn, SegmentSize, SystemId, TimelineHistory, TimelineId};
 use super::*;
 use crate::generated::{SYSTEM, grow, log, size, start, wal};
 
+mod final_names;
+
 const DIR: &str = "wal";
 
 fn disk() -> SimDisk {
@@ -153,7 +155,8 @@ fn a_full_disk_is_one_clear_error() {
     let error = writer.write(&stream, false).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "could not allocate file \"wal/000000010000000000000004.partial\": No space left on device"
+        "could not allocate file \"wal/000000010000000000000004.partial\": No space left on device; \
+         WAL is durable up to 0/300000 and no further"
     );
     assert!(writer.write(&stream, false).is_err(), "and it stays one");
     assert!(syncer.sync(&|_| panic!("nothing may be acknowledged after a failure")).is_err());

@@ -106,7 +106,10 @@ impl Unsynced {
 
     /// Latches the first failure and gives it back.
     pub(super) fn fail(&self, error: ArchiveError) -> ArchiveError {
-        let first = self.lock().failure.get_or_insert(error).clone();
+        let mut state = self.lock();
+        let durable = state.durable;
+        let first = state.failure.get_or_insert_with(|| error.after(durable)).clone();
+        drop(state);
         self.room.notify_all();
         first
     }

@@ -192,6 +192,16 @@ pub(crate) struct Asked<'a> {
 }
 
 impl ReceiverError {
+    /// Whether this host's disk has failed or is full. What was written since the last sync that succeeded may be gone, even
+    /// if a later sync succeeds, so whoever received it must end without acknowledging more.
+    pub fn is_disk_failure(&self) -> bool {
+        match self {
+            Self::Archive(error) => !matches!(error, ArchiveError::Fork { .. } | ArchiveError::Finished(_)),
+            Self::Directory(WalDirError::Io { .. }) | Self::Status(_) => true,
+            _ => false,
+        }
+    }
+
     /// What a refusal of START_REPLICATION means.
     pub(crate) fn refused(self, asked: Asked<'_>) -> Self {
         match (self, asked.slot) {

@@ -69,9 +69,12 @@ impl WalSink for DirectorySink {
         size: SegmentSize,
     ) -> Result<(), SinkError> {
         let name = segment.file_name(timeline, size);
-        let path = self.dir.join(&name);
-        let file = self.disk.open(&path, OpenMode::Create).map_err(SinkError::on("create", &path))?;
-        file.allocate(0, u64::from(size.bytes())).map_err(SinkError::on("allocate", &path))?;
+        let (path, temporary) = (self.dir.join(&name), self.dir.join(format!("xlogtemp.{name}")));
+        let file = self.disk.open(&temporary, OpenMode::Create).map_err(SinkError::on("create", &path))?;
+        // Only what has a segment's length is called one.
+        let made = file.set_len(0).and_then(|()| file.allocate(0, u64::from(size.bytes())));
+        made.map_err(SinkError::on("allocate", &path))?;
+        self.disk.rename(&temporary, &path).map_err(SinkError::on("rename", &temporary))?;
         self.current = Some(Current { name, path, size, file });
         Ok(())
     }
