@@ -137,6 +137,10 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// part that extends the file is written out as zeros.
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()>;
 
+    /// Reserves space for `len` bytes from `offset` on like [`DiskFile::allocate`], but leaves the file's length as it is where
+    /// the file system can: a later write there cannot run out of space, and until then the file ends where it did.
+    fn claim(&self, offset: u64, len: u64) -> io::Result<()>;
+
     /// How many bytes [`fill_zeros`] had best write with one call.
     fn zeros_at_once(&self) -> usize {
         256 << 10

@@ -137,21 +137,11 @@ impl DiskFile for OsFile {
     }
 
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
-        if len == 0 {
-            return Ok(());
-        }
-        loop {
-            match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), offset, len) {
-                Ok(()) => return Ok(()),
-                Err(Errno::INTR) => {}
-                Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
-                    let end = offset.checked_add(len).ok_or(io::ErrorKind::InvalidInput)?;
-                    let from = self.len()?.max(offset);
-                    return fill_zeros(self, from, end.saturating_sub(from));
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
+        self.reserve(FallocateFlags::empty(), offset, len)
+    }
+
+    fn claim(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.reserve(FallocateFlags::KEEP_SIZE, offset, len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -164,5 +154,27 @@ impl DiskFile for OsFile {
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.0.as_fd())
+    }
+}
+
+impl OsFile {
+    /// `fallocate`; where the file system has none, the part that extends the file is written out as zeros, whatever the
+    /// flags.
+    fn reserve(&self, flags: FallocateFlags, offset: u64, len: u64) -> io::Result<()> {
+        if len == 0 {
+            return Ok(());
+        }
+        loop {
+            match rustix::fs::fallocate(&self.0, flags, offset, len) {
+                Ok(()) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+                    let end = offset.checked_add(len).ok_or(io::ErrorKind::InvalidInput)?;
+                    let from = self.len()?.max(offset);
+                    return fill_zeros(self, from, end.saturating_sub(from));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 }

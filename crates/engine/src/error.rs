@@ -22,6 +22,10 @@ pub enum EngineError {
         #[source]
         source: io::Error,
     },
+    /// What was replayed cannot be put into the pages: their files cannot grow, or cannot be written. Nothing is lost, and it
+    /// can be tried again.
+    #[error("pages cannot take what was replayed: {}", .0.chain())]
+    Stopped(Box<EngineError>),
     /// A page that was read is not the page that was written.
     #[error("{page} is damaged: {reason}")]
     Damaged {
@@ -136,6 +140,22 @@ impl EngineError {
     /// An error while doing `action` ("read", "write", …) to the file at `path`.
     pub fn file(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
         Self::File { action, path: path.into(), source }
+    }
+
+    /// Whether a disk is full.
+    pub fn is_disk_full(&self) -> bool {
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        matches!(self, Self::File { source, .. } if full.contains(&source.kind()))
+    }
+
+    /// An error of the same words, to be told again. `None` unless it is [`EngineError::File`].
+    pub(crate) fn again(&self) -> Option<Self> {
+        let Self::File { action, path, source } = self else { return None };
+        let source = match source.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::new(source.kind(), source.to_string()),
+        };
+        Some(Self::File { action, path: path.clone(), source })
     }
 
     /// The message with those of its causes, joined by ": ".

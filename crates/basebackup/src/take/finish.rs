@@ -103,7 +103,12 @@ impl Completion<'_> {
         if self.is_good {
             fs::rename(&temporary, &path).map_err(FileError::on("rename file", &path))?;
         }
-        self.sync_all([self.root].into_iter())
+        let synced = self.sync_all([self.root].into_iter());
+        if synced.is_err() && self.is_good {
+            // The name may or may not outlive a power cut, so nothing here is to be taken for a backup.
+            let _ = fs::rename(&path, &temporary);
+        }
+        synced
     }
 
     fn sync_all<'p>(&self, directories: impl Iterator<Item = &'p Path>) -> Result<(), TakeError> {

@@ -97,6 +97,7 @@ fn undecided(log: &[Op]) -> Vec<usize> {
                 true
             }
             Op::Create { .. } => true, // without a name an inode is out of sight
+            Op::Claim { .. } => true,  // which changes nothing that can be read
             Op::Link { dir, .. } | Op::Unlink { dir, .. } => synced(dir),
             Op::Rename { from_dir, to_dir, .. } => synced(from_dir) && synced(to_dir),
             Op::Write { inode, .. } | Op::SetLen { inode, .. } | Op::Allocate { inode, .. } => synced(inode),

@@ -35,6 +35,9 @@ impl DiskFile for SimFile {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut state = self.writing()?;
         let end = offset.checked_add(bytes.len() as u64).ok_or(Errno::FBIG)?;
+        if state.faults.unwritable.contains(&self.inode) {
+            return Err(Errno::IO.into());
+        }
         let reached = state.take_space(self.inode, offset, end);
         let fits = bytes.split_at(reached.saturating_sub(offset).min(bytes.len() as u64) as usize).0;
         if !fits.is_empty() {
@@ -48,7 +51,9 @@ impl DiskFile for SimFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.writing()?.perform(Op::SetLen { inode: self.inode, len });
+        let mut state = self.writing()?;
+        state.give_back(self.inode, len);
+        state.perform(Op::SetLen { inode: self.inode, len });
         Ok(())
     }
 
@@ -59,6 +64,16 @@ impl DiskFile for SimFile {
             return Err(Errno::NOSPC.into());
         }
         state.perform(Op::Allocate { inode: self.inode, end });
+        Ok(())
+    }
+
+    fn claim(&self, offset: u64, len: u64) -> io::Result<()> {
+        let mut state = self.writing()?;
+        let end = offset.checked_add(len).ok_or(Errno::FBIG)?;
+        if state.take_space(self.inode, 0, end) < end {
+            return Err(Errno::NOSPC.into());
+        }
+        state.perform(Op::Claim { inode: self.inode, end });
         Ok(())
     }
 

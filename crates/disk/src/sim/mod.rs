@@ -48,6 +48,8 @@ struct Faults {
     syncs_until_failure: Option<u64>,
     /// Directories in which no name may change.
     read_only: Vec<InodeId>,
+    /// Files that take no writes.
+    unwritable: Vec<InodeId>,
 }
 
 impl SimDisk {
@@ -92,7 +94,7 @@ impl SimDisk {
     }
 
     /// Makes the disk full once `bytes` more bytes have been taken; `None` lifts the limit. A write that does not fit
-    /// leaves its part that does, as a real one would.
+    /// leaves its part that does, as a real one would. What is removed or cut off gives its bytes back.
     pub fn limit_space(&self, bytes: Option<u64>) {
         self.state().faults.space_left = bytes;
     }
@@ -111,6 +113,14 @@ impl SimDisk {
         if read_only {
             state.faults.read_only.push(dir);
         }
+        Ok(())
+    }
+
+    /// Makes writes to the files that are in a directory now fail with `EIO`, or succeed again.
+    pub fn fail_writes_below(&self, dir: &Path, fail: bool) -> io::Result<()> {
+        let mut state = self.state();
+        let files: Vec<InodeId> = state.live.names(state.live.find(dir)?)?.values().copied().collect();
+        state.faults.unwritable = if fail { files } else { Vec::new() };
         Ok(())
     }
 
@@ -160,6 +170,13 @@ impl State {
         };
         self.perform(Op::Sync { inode, failed: fails });
         if fails { Err(Errno::IO.into()) } else { Ok(()) }
+    }
+
+    /// The file needs no space beyond `end` any more.
+    fn give_back(&mut self, inode: InodeId, end: u64) {
+        if let Some(left) = &mut self.faults.space_left {
+            *left += self.live.space_of(inode).saturating_sub(end);
+        }
     }
 
     /// Takes the space that reaching `end` needs beyond what the file has; says how far it can be reached.
@@ -236,6 +253,7 @@ impl Disk for SimDisk {
         if let Inode::Dir(_) = state.live.get(inode)? {
             return Err(Errno::ISDIR.into());
         }
+        state.give_back(inode, 0);
         state.perform(Op::Unlink { dir, name, inode });
         Ok(())
     }

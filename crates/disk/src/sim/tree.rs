@@ -44,6 +44,7 @@ pub(super) enum Op {
     Write { inode: InodeId, offset: u64, bytes: Arc<[u8]> },
     SetLen { inode: InodeId, len: u64 },
     Allocate { inode: InodeId, end: u64 },
+    Claim { inode: InodeId, end: u64 },
     Sync { inode: InodeId, failed: bool },
 }
 
@@ -62,6 +63,7 @@ impl fmt::Display for Op {
             }
             Self::SetLen { inode, len } => write!(f, "set length of {} to {len}", inode.0),
             Self::Allocate { inode, end } => write!(f, "allocate {} up to {end}", inode.0),
+            Self::Claim { inode, end } => write!(f, "claim {} up to {end}", inode.0),
             Self::Sync { inode, failed } => {
                 write!(f, "sync {}{}", inode.0, if *failed { " (failed)" } else { "" })
             }
@@ -163,6 +165,11 @@ impl Tree {
             Op::Allocate { inode, end } => {
                 if let Some(Inode::File(file)) = self.inodes.get_mut(inode) {
                     file.resize(file.content.len().max(*end as usize));
+                    file.space = file.space.max(*end);
+                }
+            }
+            Op::Claim { inode, end } => {
+                if let Some(Inode::File(file)) = self.inodes.get_mut(inode) {
                     file.space = file.space.max(*end);
                 }
             }

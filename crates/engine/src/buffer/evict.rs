@@ -6,8 +6,8 @@ use wal::Lsn;
 
 use super::BufferPool;
 use super::shard::{Frames, Shard};
+use crate::PageId;
 use crate::page::SharedPage;
-use crate::{EngineError, PageId};
 
 /// How many pages one call makes leave at most: more than come in, so that a shard that grew too large shrinks again.
 const AT_ONCE: usize = 4;
@@ -21,11 +21,11 @@ enum Victim {
 }
 
 impl BufferPool {
-    /// Sees to it that `shard` has room for one more frame, writing back a page if need be. If every frame is in use or
-    /// has versions that are needed, the shard becomes larger than it should be.
-    pub(super) fn make_room(&self, shard: &Shard) -> Result<(), EngineError> {
+    /// Sees to it that `shard` has room for one more frame, writing back a page if need be. If every frame is in use, has
+    /// versions that are needed, or is dirty while pages cannot be written, the shard becomes larger than it should be.
+    pub(super) fn make_room(&self, shard: &Shard) {
         if shard.lock().len() < self.frames_per_shard {
-            return Ok(());
+            return;
         }
         let oldest = self.snapshots.oldest();
         // Dropped after the lock on the shard.
@@ -36,20 +36,22 @@ impl BufferPool {
                 break;
             }
             let older = freed.len();
-            let victim = choose_victim(&mut frames, self.wal.flushed(), oldest, &mut freed);
+            let writes = !self.trouble.is_there();
+            let victim = choose_victim(&mut frames, self.wal.flushed(), oldest, writes, &mut freed);
             self.versions.fetch_sub(freed.len() - older, Ordering::Relaxed);
             match victim {
                 None => break,
                 Some(Victim::Clean(id)) => self.evict(frames, id, &mut freed),
                 Some(Victim::Dirty(id)) => {
                     drop(frames);
-                    self.write_back(id)?;
-                    self.evict(shard.lock(), id, &mut freed);
+                    // Otherwise the next one chosen is a clean one.
+                    if self.write_back(id).is_ok() {
+                        self.evict(shard.lock(), id, &mut freed);
+                    }
                 }
             }
         }
         self.spare.put(&mut freed);
-        Ok(())
     }
 
     /// Removes the frame, unless something has happened to it since it was chosen.
@@ -70,11 +72,12 @@ impl BufferPool {
 }
 
 /// Moves the hand on to a frame that nobody asked for since it passed last. Dirty frames whose run is not durable yet
-/// come last, because writing them means waiting for the log.
+/// come last, because writing them means waiting for the log; without `writes` no dirty one comes at all.
 fn choose_victim(
     frames: &mut Frames,
     flushed: Lsn,
     oldest: Lsn,
+    writes: bool,
     freed: &mut Vec<SharedPage>,
 ) -> Option<Victim> {
     let mut unflushed = None;
@@ -93,6 +96,9 @@ fn choose_victim(
         }
         if !frame.dirty {
             return Some(Victim::Clean(frame.id));
+        }
+        if !writes {
+            continue;
         }
         if frame.newest_lsn() <= flushed {
             return Some(Victim::Dirty(frame.id));

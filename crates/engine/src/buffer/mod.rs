@@ -23,6 +23,7 @@ mod shard;
 mod spare;
 mod stats;
 mod superseded;
+mod trouble;
 mod view;
 mod wal_before_data;
 mod write_back;
@@ -38,6 +39,7 @@ use self::shard::Shard;
 use self::spare::SparePages;
 pub use self::stats::PoolStats;
 use self::superseded::Superseded;
+use self::trouble::Trouble;
 pub use self::view::{LatestView, SnapshotView, latest_view};
 pub use self::wal_before_data::WalBeforeData;
 use crate::page::{PAGE_SIZE, Page, SharedPage};
@@ -66,6 +68,7 @@ pub struct BufferPool {
     frames_per_shard: usize,
     superseded: Mutex<Superseded>,
     spare: SparePages,
+    trouble: Trouble,
     /// Older versions that are kept, over all frames.
     versions: AtomicUsize,
     /// There are more of them than there may be, for commits that are not confirmed yet. Written under the lock on
@@ -95,6 +98,7 @@ impl BufferPool {
             frames_per_shard: frames.div_ceil(shards),
             superseded: Mutex::new(Superseded::new(pages(options.version_bytes))),
             spare: SparePages::default(),
+            trouble: Trouble::default(),
             versions: AtomicUsize::new(0),
             crowded: AtomicBool::new(false),
             dirty: AtomicUsize::new(0),
@@ -120,7 +124,7 @@ impl BufferPool {
     /// Fails with [`EngineError::SnapshotTooOld`] if that version was given up, with [`EngineError::Damaged`] if the page
     /// in the file is not one that was written or the file ends before it, with [`EngineError::PageBeyondLog`] if it is newer
     /// than the log, with [`EngineError::NoTree`] if there is no
-    /// file, and with [`EngineError::File`] if reading, or writing a page to make room, failed.
+    /// file, and with [`EngineError::File`] if reading failed.
     pub fn get_at(&self, id: PageId, snapshot: &SnapshotGuard) -> Result<SharedPage, EngineError> {
         let found = self.lookup(id, snapshot.lsn());
         // Asked after the lookup: what is given up on account of a cancelled snapshot, be it a version or the file of a

@@ -30,7 +30,7 @@ impl BufferPool {
     ///
     /// Only for the holder of the writer lock. Every page carries the `pd_lsn` of the run's end, which is above that of
     /// any page published before; readers see the pages when a snapshot at that LSN or later is current. Cannot fail: if
-    /// making room for new pages does, that is logged, the pool grows instead, and whoever reads next gets the error.
+    /// no page can be written to make room for new ones, the pool grows instead ([`BufferPool::check_takes_changes`]).
     pub fn publish(&self, pages: impl IntoIterator<Item = (PageId, SharedPage)>) {
         let mut superseded = self.lock_superseded();
         let mut publishing = Publishing {
@@ -102,9 +102,7 @@ impl Publishing<'_> {
 
     /// Gives the page a frame, with the version in its file behind the new one if it may be needed.
     fn insert(&mut self, shard: &Shard, id: PageId, page: SharedPage, loading: Loading<'_>) {
-        if let Err(error) = self.pool.make_room(shard) {
-            tracing::error!("the buffer pool grows beyond its size: {error}");
-        }
+        self.pool.make_room(shard);
         let lsn = page.lsn();
         let older = if self.keeps_older { self.read_older(id) } else { None };
         let mut frame = Frame::new(id, older.unwrap_or_else(|| page.clone()));

@@ -51,7 +51,8 @@ impl BufferPool {
         copy.set_checksum(id.block.as_u32());
         // Before it can be read again.
         self.beyond.note_written(id);
-        self.files.write_block(id, &copy)?;
+        self.files.write_block(id, &copy).inspect_err(|error| self.trouble.enter(id, error))?;
+        self.trouble.leave(id);
         self.written.fetch_add(1, Ordering::Relaxed);
         writing.done = true;
         Ok(())
@@ -91,6 +92,7 @@ impl BufferPool {
             drop(frames);
             freed.clear();
         }
+        self.trouble.leave_tree(tree);
     }
 }
 

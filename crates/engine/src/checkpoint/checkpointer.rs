@@ -105,6 +105,12 @@ impl Checkpointer {
         }
     }
 
+    /// Asks for a checkpoint, and does not wait for it.
+    pub fn ask(&self, cause: Cause) {
+        self.desk.lock().want(cause);
+        self.desk.changed.notify_all();
+    }
+
     /// Makes the last checkpoint, and ends the thread. Nothing may be appended from now on.
     pub fn shutdown(&self) -> Result<(), EngineError> {
         let outcome = self.request(Cause::Shutdown);
@@ -191,7 +197,7 @@ impl State {
 
 fn work(desk: &Desk, mut performer: Performer) {
     let _at_end = AtEnd(desk);
-    let mut last = Instant::now();
+    let (mut last, mut failing) = (Instant::now(), false);
     let mut timeout = performer.options.timeout;
     while let Some(cause) = desk.next(last + timeout) {
         runtime::fault::panic_if_wanted("panic in the checkpointer");
@@ -200,13 +206,27 @@ fn work(desk: &Desk, mut performer: Performer) {
         let outcome = if cause.is_forced() || !performer.is_quiet() {
             performer.perform(cause, &|| desk.rest())
         } else {
+            if cause == Cause::LogFull {
+                // Nothing to make a checkpoint for, but what kept segments, a slot, may be gone.
+                performer.recycle();
+            }
             Ok(())
         };
         if let Err(error) = &outcome {
-            tracing::error!("checkpoint failed: {}", error.chain());
+            // Once, and not again with each attempt, until one succeeds.
+            if !std::mem::replace(&mut failing, true) {
+                tracing::error!(
+                    "checkpoint failed, and is tried again every {} s: {}",
+                    RETRY.as_secs(),
+                    error.chain()
+                );
+            }
             // The log's volume would ask again at once.
             timeout = timeout.min(RETRY);
         } else {
+            if std::mem::take(&mut failing) {
+                tracing::info!("checkpoints succeed again");
+            }
             let due_at = performer.options.due_at(performer.redo, performer.log.segment_size());
             desk.due_at.store(due_at.as_u64(), Ordering::Relaxed);
         }

@@ -14,7 +14,7 @@ use super::report::Report;
 use super::{Begun, Cause, CheckpointOptions, CheckpointPages};
 use crate::control::{ClusterState, ControlStore, unix_seconds};
 use crate::engine::TimelinePosition;
-use crate::log::{Log, Recycled, Retention, record};
+use crate::log::{Log, Recycled, Retention, Room, record};
 use crate::{EngineError, LogExtent, PageId, TreeId};
 
 /// How often a shutdown checkpoint begins anew because something was appended meanwhile.
@@ -79,7 +79,7 @@ impl Performer {
                     self.announce("checkpoint", cause);
                     let written = self.write_all(&pages, cause, began, rest)?;
                     let checkpoint = self.checkpoint(redo, next_xid, next_oid, cause);
-                    if let Some(recorded) = self.append(checkpoint, cause) {
+                    if let Some(recorded) = self.append(checkpoint, cause)? {
                         self.log.flush(recorded.end)?;
                         let flushed = self.log.flushed();
                         assert!(
@@ -146,7 +146,7 @@ impl Performer {
     }
 
     /// Appends the record. `None` if it should be its own redo position and something else is there.
-    fn append(&self, checkpoint: CheckPoint, cause: Cause) -> Option<Recorded> {
+    fn append(&self, checkpoint: CheckPoint, cause: Cause) -> Result<Option<Recorded>, EngineError> {
         let said = if cause.is_alone() {
             XlogRecord::CheckpointShutdown(checkpoint)
         } else {
@@ -156,14 +156,14 @@ impl Performer {
         record::encode_xlog(&mut encoded, &said);
         let mut appender = self.log.appender();
         if cause.is_alone() && appender.next_record() != checkpoint.redo {
-            return None;
+            return Ok(None);
         }
-        let placed = appender.append(&mut encoded);
+        let placed = appender.try_append(&mut encoded, Room::Checkpoint)?;
         let (redo, start) = (checkpoint.redo, placed.start);
         assert!(redo <= start, "recovery starts at {redo}, before the checkpoint's record, {start}");
         assert!(!cause.is_alone() || redo == start, "a shutdown's checkpoint is its own redo position");
         assert!(placed.end <= self.log.inserted(), "a checkpoint's record is in the log");
-        Some(Recorded { start: placed.start, end: placed.end, checkpoint })
+        Ok(Some(Recorded { start: placed.start, end: placed.end, checkpoint }))
     }
 
     /// The record is durable: recovery may start from it.
@@ -214,15 +214,7 @@ impl Performer {
     fn finish(&mut self, kind: &'static str, redo: Lsn, written: Written, began: Instant) {
         self.distance.observe(redo.bytes_since(self.redo));
         self.redo = redo;
-        let mut recycled = Recycled::default();
-        let log = LogExtent { segment_size: self.log.segment_size(), end: self.log.flushed() };
-        self.pages.keep(
-            log,
-            &mut |oldest_needed| match self.log.recycle(self.retention(redo, oldest_needed)) {
-                Ok(outcome) => recycled = outcome,
-                Err(error) => tracing::error!("could not recycle WAL segments: {}", error.chain()),
-            },
-        );
+        let recycled = self.recycle();
         if self.options.log {
             let report = Report {
                 kind,
@@ -236,6 +228,20 @@ impl Performer {
             };
             tracing::info!("{report}");
         }
+    }
+
+    /// Has the segments serve again that nobody needs any more since the last checkpoint.
+    pub(super) fn recycle(&self) -> Recycled {
+        let mut recycled = Recycled::default();
+        let log = LogExtent { segment_size: self.log.segment_size(), end: self.log.flushed() };
+        self.pages.keep(
+            log,
+            &mut |oldest_needed| match self.log.recycle(self.retention(self.redo, oldest_needed)) {
+                Ok(outcome) => recycled = outcome,
+                Err(error) => tracing::error!("could not recycle WAL segments: {}", error.chain()),
+            },
+        );
+        recycled
     }
 
     fn retention(&self, redo: Lsn, oldest_needed: Option<Lsn>) -> Retention {

@@ -9,6 +9,8 @@ pub enum Cause {
     Time,
     /// The log has grown.
     Wal,
+    /// The disk has no space for more of the log: at full speed, if anything was logged since the last one.
+    LogFull,
     /// The CHECKPOINT statement, or a base backup that does not want to wait: at full speed, even if nothing has changed.
     Immediate,
     /// A base backup that has time: spread over time, even if nothing has changed.
@@ -27,7 +29,7 @@ impl Cause {
 
     /// Whether a checkpoint is made even if nothing was appended since the last one.
     pub(super) fn is_forced(self) -> bool {
-        self != Self::Time
+        !matches!(self, Self::Time | Self::LogFull)
     }
 
     /// Whether nothing is appended between the redo position and the record.
@@ -45,9 +47,10 @@ impl Cause {
             Self::Time => 0,
             Self::Wal => 1,
             Self::Spread => 2,
-            Self::Immediate => 3,
-            Self::EndOfRecovery => 4,
-            Self::Shutdown => 5,
+            Self::LogFull => 3,
+            Self::Immediate => 4,
+            Self::EndOfRecovery => 5,
+            Self::Shutdown => 6,
         }
     }
 }
@@ -58,6 +61,7 @@ impl fmt::Display for Cause {
         f.write_str(match self {
             Self::Time => "time",
             Self::Wal => "wal",
+            Self::LogFull => "immediate wal",
             Self::Immediate => "immediate force wait",
             Self::Spread => "force wait",
             Self::EndOfRecovery => "end-of-recovery immediate wait",

@@ -36,6 +36,9 @@ impl CheckpointPages for Pages {
         if let Some(engine) = self.0.upgrade() {
             engine.remove_dropped();
             engine.pool.files().sync_dirty();
+            if !engine.is_read_only() {
+                engine.pool.files().keep_reserve();
+            }
         }
         SyncReport { files: 0, longest: Duration::ZERO, total: began.elapsed() }
     }

@@ -21,6 +21,7 @@ mod progress;
 mod publishing;
 mod recovery_wal;
 pub(crate) mod registry;
+mod space;
 #[cfg(test)]
 mod tests;
 mod visibility;
@@ -37,7 +38,7 @@ use wal::record::{ResourceManager, Xid};
 use crate::buffer::BufferPool;
 use crate::checkpoint::Checkpointer;
 use crate::lock::LockTable;
-use crate::log::{Log, record};
+use crate::log::{Log, Room, record};
 use crate::run::{Run, RunBuffers, RunOptions};
 use crate::snapshot::Snapshots;
 use crate::transaction::{Commit, Isolation, Transaction};
@@ -173,34 +174,47 @@ impl Engine {
         }
     }
 
-    /// Appends and publishes `run`, whose writer the caller is.
-    pub(crate) fn finish_run(&self, mut run: Run<'_>, numbers: &mut Numbers, dropped: &[TreeId]) -> Commit {
+    /// Appends and publishes `run`, whose writer the caller is, and whose space is claimed.
+    ///
+    /// # Errors
+    /// No space for so much log: nothing has happened.
+    pub(crate) fn finish_run(
+        &self,
+        mut run: Run<'_>,
+        numbers: &mut Numbers,
+        dropped: &[TreeId],
+    ) -> Result<Commit, EngineError> {
         let xid = numbers.take_xid();
         let time = (self.options.clock)();
         let mut appender = self.log.appender();
-        let Some(placed) = run.finish(&mut appender, self.run_options(), xid, time, dropped) else {
+        let finished = run.finish(&mut appender, self.run_options(), xid, time, dropped);
+        let finished = finished.inspect_err(|_| self.free_log())?;
+        let Some(placed) = finished else {
             // All was there already, written by transactions that may not be durable yet: this one is when they are.
-            return Commit { lsn: self.applied(), ..Commit::NOTHING };
+            return Ok(Commit { lsn: self.applied(), ..Commit::NOTHING });
         };
         // Before the appender is let go: a checkpoint that begins next finds these pages dirty.
         self.publishing.publish(|| run.publish());
         self.visibility.set_applied(placed.end);
         drop(appender);
         self.dropped.add(placed.end, dropped);
-        Commit { lsn: placed.end, xid }
+        Ok(Commit { lsn: placed.end, xid })
     }
 
     /// A number for a new tree, which no crash will make anybody use again.
-    pub(crate) fn new_tree(&self) -> TreeId {
+    ///
+    /// # Errors
+    /// No space for the log to say so.
+    pub(crate) fn new_tree(&self) -> Result<TreeId, EngineError> {
         let mut writer = self.writer();
         let (tree, to_log) = writer.numbers.take_tree();
         if let Some(limit) = to_log {
             let mut buffer = Vec::new();
             let limit = limit.to_le_bytes();
             record::encode(&mut buffer, ResourceManager::XLOG, NEXT_OID, Xid::INVALID, &limit);
-            self.log.appender().append(&mut buffer);
+            self.log.appender().try_append(&mut buffer, Room::Freeing)?;
         }
-        tree
+        Ok(tree)
     }
 
     /// The first run of a log without a directory.
@@ -210,15 +224,19 @@ impl Engine {
         let Writer { buffers, numbers } = &mut *writer;
         let mut run = Run::new(&self.pool, buffers);
         registry::create(&mut run)?;
-        self.finish_run(run, numbers, &[]);
-        Ok(())
+        run.claim_space()?;
+        self.finish_run(run, numbers, &[]).map(drop)
     }
 
     /// Removes a tree whose pages exist but that no committed transaction refers to.
     pub(crate) fn remove_unreachable(&self, tree: TreeId) {
         let mut writer = self.writer();
         let Writer { buffers, numbers } = &mut *writer;
-        self.finish_run(Run::new(&self.pool, buffers), numbers, &[tree]);
+        if let Err(error) = self.finish_run(Run::new(&self.pool, buffers), numbers, &[tree]) {
+            tracing::warn!(
+                "the files of tree {tree}, which nobody can reach, stay until the next start: {error}"
+            );
+        }
     }
 
     /// On a standby: everything up to `end` is replayed, and durable here.

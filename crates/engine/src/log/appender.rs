@@ -7,6 +7,30 @@ use wal::writer::{LogLayout, Placed};
 use wal::{Lsn, TimelineId, WalVersion};
 
 use super::{Shared, record};
+use crate::EngineError;
+
+/// How much of the space that is left for the log, while there is no more to be had, may be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Room {
+    /// By transactions: all but what is kept for those that free space.
+    #[default]
+    Ordinary,
+    /// By transactions that drop trees, and for other small records: all but what checkpoints need.
+    Freeing,
+    /// By a checkpoint, after which segments can be used again: all.
+    Checkpoint,
+}
+
+impl Room {
+    /// What is kept for others, in bytes.
+    fn kept(self) -> u64 {
+        match self {
+            Self::Ordinary => 256 << 10,
+            Self::Freeing => 16 << 10,
+            Self::Checkpoint => 0,
+        }
+    }
+}
 
 /// The right to append, held until dropped. Records appended through one appender are contiguous in the log.
 #[derive(Debug)]
@@ -48,6 +72,18 @@ impl<'a> Appender<'a> {
     /// The timeline of the records.
     pub fn timeline(&self) -> TimelineId {
         self.layout.timeline()
+    }
+
+    /// Appends a record like [`Appender::append`], if there is space for it in segments that are there, or can be made.
+    ///
+    /// # Errors
+    /// The segment cannot be made; nothing was appended.
+    pub fn try_append(&mut self, record: &mut [u8], room: Room) -> Result<Placed, EngineError> {
+        let size = self.layout.identity().segment_size;
+        let length = u32::try_from(record.len()).unwrap_or(u32::MAX);
+        let end = wal::page::end_of_record(self.next_record(), length, size);
+        self.shared.segments.provide(end.saturating_add(room.kept()))?;
+        Ok(self.append(record))
     }
 
     /// Appends a record: its 24-byte header, of which transaction, info and resource manager are taken ([`record::begin`]

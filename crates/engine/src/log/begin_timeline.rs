@@ -86,7 +86,11 @@ fn copy_head(
     let temporary = files.dir().join(format!("{}{}", super::segments::TEMPORARY, std::process::id()));
     let disk = &**files.disk();
     let copied = copy(disk, &from, &temporary, length, size.bytes().into());
-    copied.map_err(|source| EngineError::file("copy", &from, source))?;
+    copied.map_err(|source| {
+        // Space is what is most likely missing.
+        let _ = disk.remove_file(&temporary);
+        EngineError::file("copy", &from, source)
+    })?;
     disk::durable_rename(disk, &temporary, &to)
         .map_err(|source| EngineError::file("rename", temporary, source))
 }

@@ -41,7 +41,7 @@ use wal::{Lsn, SegmentSize, SystemId, TimelineId, WalVersion};
 
 use crate::EngineError;
 use crate::buffer::WalBeforeData;
-pub use appender::Appender;
+pub use appender::{Appender, Room};
 use atomic_lsn::AtomicLsn;
 use flush::Pending;
 use group::Group;

@@ -12,7 +12,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use wal::page::{LongHeader, PAGE_SIZE, PageFlags, PageHeader};
 use wal::{Lsn, SegmentNo, SegmentSize, SystemId, TimelineId, WalVersion};
 
 use crate::EngineError;
+use crate::fatal::fatal;
 
 /// How many segments are kept ready behind the one being written.
 const AHEAD: u64 = 2;
@@ -43,6 +44,10 @@ pub(super) struct SegmentFiles {
     changed: Condvar,
     /// Held while files are made or renamed. Taken before `state`.
     making: Mutex<()>,
+    /// Where the last segment that is ready ends, for those who only look. Moved with `ready`.
+    ready_end: AtomicU64,
+    /// The last attempt to make a file has failed.
+    short: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -87,6 +92,8 @@ impl SegmentFiles {
             state: Mutex::new(state),
             changed: Condvar::new(),
             making: Mutex::new(()),
+            ready_end: AtomicU64::new(0),
+            short: AtomicBool::new(false),
         })
     }
 
@@ -119,6 +126,7 @@ impl SegmentFiles {
     pub(super) fn begin_at(&self, current: SegmentNo, ready: SegmentNo) {
         let mut state = self.state.lock();
         (state.current, state.ready, state.resting) = (current, ready, false);
+        self.note_ready(ready);
         self.changed.notify_all();
     }
 
@@ -155,6 +163,22 @@ impl SegmentFiles {
     pub(super) fn set_ready(&self, ready: SegmentNo) {
         let mut state = self.state.lock();
         state.ready = state.ready.max(ready);
+        self.note_ready(state.ready);
+    }
+
+    fn note_ready(&self, ready: SegmentNo) {
+        self.ready_end.store(self.size.end_of(ready).as_u64(), Ordering::Release);
+    }
+
+    /// Sees to it that there are segments up to `end`, beyond those that the thread makes ahead if need be.
+    ///
+    /// # Errors
+    /// A file cannot be made; those that were there are.
+    pub(super) fn provide(&self, end: Lsn) -> Result<(), EngineError> {
+        while self.ready_end.load(Ordering::Acquire) < end.as_u64() {
+            self.make_up_to(self.size.segment_ending_at(end))?;
+        }
+        Ok(())
     }
 
     /// How many files were made since this was last asked.
@@ -170,7 +194,7 @@ impl SegmentFiles {
             self.changed.notify_all();
         }
         while self.ready() < segment {
-            self.make_next()?;
+            self.make_up_to(segment)?;
         }
         assert!(!self.is_resting(), "nobody else writes the log while this server does");
         assert!(self.ready() >= segment, "the segment being written has a file whose name is durable");
@@ -180,20 +204,37 @@ impl SegmentFiles {
         Ok((path, file))
     }
 
-    /// Makes the segment after the last ready one.
-    fn make_next(&self) -> Result<(), EngineError> {
+    /// Makes the segment after the last ready one, if it is not after the last that is to be made ahead.
+    fn make_ahead_of_use(&self) -> Result<(), EngineError> {
+        let wanted = self.state.lock().current.as_u64() + AHEAD;
+        self.make_up_to(SegmentNo::new(wanted))
+    }
+
+    /// Makes the segment after the last ready one, if it is not after `last`. That it cannot is said once, and so is that it
+    /// can again.
+    fn make_up_to(&self, last: SegmentNo) -> Result<(), EngineError> {
         let _making = self.making();
-        let (next, wanted) = {
-            let state = self.state.lock();
-            (state.ready.next(), state.current.as_u64() + AHEAD)
-        };
-        if next.as_u64() <= wanted {
-            self.make(next)?;
-            let mut state = self.state.lock();
-            assert!(state.ready < next, "a segment is made ready once, by the one who makes files");
-            state.ready = next;
-            state.made += 1;
+        let next = self.state.lock().ready.next();
+        if next > last {
+            return Ok(());
         }
+        if let Err(error) = self.make(next) {
+            if !self.short.swap(true, Ordering::Relaxed) {
+                tracing::error!(
+                    "cannot make WAL segments: {}; transactions that write are refused once those that are there are full",
+                    error.chain()
+                );
+            }
+            return Err(error);
+        }
+        if self.short.swap(false, Ordering::Relaxed) {
+            tracing::info!("WAL segments can be made again");
+        }
+        let mut state = self.state.lock();
+        assert!(state.ready < next, "a segment is made ready once, by the one who makes files");
+        state.ready = next;
+        state.made += 1;
+        self.note_ready(next);
         Ok(())
     }
 
@@ -207,16 +248,23 @@ impl SegmentFiles {
             return Err(error);
         }
         let path = self.path(segment);
-        self.disk
-            .rename(&temporary, &path)
-            .map_err(|source| EngineError::file("rename", &temporary, source))?;
-        self.sync_dir()
+        if let Err(source) = self.disk.rename(&temporary, &path) {
+            let _ = self.disk.remove_file(&temporary);
+            return Err(EngineError::file("rename", &temporary, source));
+        }
+        if let Err(error) = self.sync_dir() {
+            // Whether the name is durable is not known, and never will be by another sync.
+            fatal(error.chain());
+        }
+        Ok(())
     }
 
     fn fill(&self, path: &Path) -> Result<(), EngineError> {
         let failed = |action| move |source: io::Error| EngineError::file(action, path, source);
         let file = self.disk.open(path, OpenMode::Create).map_err(failed("create"))?;
         file.set_len(0).map_err(failed("truncate"))?;
+        // A disk that is too full says so at once, and not after most of the zeros.
+        file.allocate(0, self.size.bytes().into()).map_err(failed("allocate"))?;
         fill_zeros(&*file, 0, self.size.bytes().into()).map_err(failed("write"))?;
         file.write_all_at(&self.unwritten_header(), 0).map_err(failed("write"))?;
         file.sync_all().map_err(failed("fsync"))
@@ -260,13 +308,12 @@ impl SegmentFiles {
     }
 }
 
-/// The thread that makes files ahead. That it cannot is no more than a warning: the writer tries for itself when it
-/// needs the file, and then it is fatal.
+/// The thread that makes files ahead. That it cannot refuses nobody yet: who appends tries for himself
+/// ([`SegmentFiles::provide`]) when he needs the file.
 pub(super) fn spawn(files: Arc<SegmentFiles>) -> Result<JoinHandle<()>, EngineError> {
     let work = move || {
         while files.wait_for_work() {
-            if let Err(error) = files.make_next() {
-                tracing::warn!("could not prepare a WAL segment ahead: {}", error.chain());
+            if files.make_ahead_of_use().is_err() {
                 files.wait_before_retry();
             }
         }

@@ -35,6 +35,7 @@ pub(super) fn prepare(files: &SegmentFiles, start: &LogStart) -> Result<(), Engi
     // Recovery has believed these bytes; they may have come from the page cache of a process that was killed.
     sync(files, size.segment_ending_at(position))?;
     let mut ready = SegmentNo::new(current.as_u64().saturating_sub(1));
+    complete(files, current, size.offset_of(position).into())?;
     let is_there = exists(files, current)?;
     if !is_there && size.offset_of(position) != 0 {
         return Err(EngineError::Directory(format!(
@@ -70,6 +71,24 @@ pub(super) fn prepare_new_timeline(files: &SegmentFiles, start: &LogStart) -> Re
     let ready = if inside { current } else { SegmentNo::new(current.as_u64().saturating_sub(1)) };
     files.begin_at(current, ready);
     Ok(())
+}
+
+/// Gives `segment`'s file its full length if it is shorter and has all that counts, up to `offset`: a receiver that was
+/// killed, or whose disk was full, may have left it so.
+fn complete(files: &SegmentFiles, segment: SegmentNo, offset: u64) -> Result<(), EngineError> {
+    let (path, whole) = (files.path(segment), u64::from(files.size().bytes()));
+    let found = match files.disk().metadata(&path) {
+        Ok(found) => found.len,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(EngineError::file("stat", path, error)),
+    };
+    if found >= whole || found < offset || offset == 0 {
+        return Ok(());
+    }
+    let file = files.disk().open(&path, OpenMode::ReadWrite);
+    let file = file.map_err(|source| EngineError::file("open", &path, source))?;
+    let filled = fill_zeros(&*file, found, whole - found).and_then(|()| file.sync_all());
+    filled.map_err(|source| EngineError::file("extend", path, source))
 }
 
 /// Whether `segment` has a file of full length.

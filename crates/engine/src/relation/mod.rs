@@ -7,6 +7,7 @@
 //! Who writes a block sees to it that nobody reads or writes the same block meanwhile.
 
 mod open_files;
+mod reserve;
 mod segment;
 
 use std::io;
@@ -18,6 +19,7 @@ use disk::Disk;
 use runtime::sync::{Mutex, MutexGuard};
 
 use self::open_files::OpenFiles;
+use self::reserve::Reserve;
 pub use self::segment::BLOCKS_PER_FILE;
 use self::segment::SegmentId;
 use crate::fatal::fatal;
@@ -39,13 +41,27 @@ pub struct SyncReport {
 #[derive(Debug)]
 pub struct RelationFiles {
     files: Mutex<OpenFiles>,
+    reserve: Reserve,
 }
 
 impl RelationFiles {
     /// The trees of the data directory `data_dir`, whose `base/5` must exist by the time something is written.
     pub fn new(disk: Arc<dyn Disk>, data_dir: &Path) -> Self {
         let dir = data_dir.join("base").join(TreeId::DATABASE.to_string());
-        Self { files: Mutex::new(OpenFiles::new(disk, dir)) }
+        let reserve = Reserve::new(Arc::clone(&disk), data_dir);
+        Self { files: Mutex::new(OpenFiles::new(disk, dir)), reserve }
+    }
+
+    /// Sets space aside for whatever frees space on a full disk. Nothing is wrong with a disk that has none at the moment.
+    pub fn keep_reserve(&self) {
+        if let Err(error) = self.reserve.keep() {
+            tracing::debug!("no space is set aside for a full disk: {error}");
+        }
+    }
+
+    /// Gives back what was set aside. Whether there was anything.
+    pub fn give_up_reserve(&self) -> bool {
+        self.reserve.give_up()
     }
 
     /// Reads a block into `page`, as it is: whoever needs it right calls [`Page::verify`]. A block that its file does not
@@ -67,6 +83,10 @@ impl RelationFiles {
                 .read_at(&mut buffer[filled..], offset + filled as u64)
                 .map_err(|source| EngineError::file("read", file.path(), source))?;
             if count == 0 {
+                if segment.number == 0 && filled == 0 && file.file().len().is_ok_and(|len| len == 0) {
+                    // Space was claimed for it, and nothing written yet.
+                    return Err(EngineError::NoTree(id.tree));
+                }
                 return Err(damaged(match filled {
                     0 => format!("file \"{segment}\" ends before it"),
                     _ => format!("file \"{segment}\" ends after {filled} of its {PAGE_SIZE} bytes"),
@@ -92,6 +112,12 @@ impl RelationFiles {
     /// The file that a page is in, whether it is there or not.
     pub fn path_of(&self, id: PageId) -> PathBuf {
         SegmentId::holding(id).0.path(self.lock().dir())
+    }
+
+    /// Claims the space that the first `blocks` blocks of `tree` take: writing them cannot run out of space then. Creates files
+    /// as needed; those that are there end where they did, where the file system can claim without extending.
+    pub fn claim(&self, tree: TreeId, blocks: u32) -> Result<(), EngineError> {
+        self.lock().claim(tree, blocks)
     }
 
     /// How many blocks the files of `tree` hold; 0 if there are none.

@@ -14,6 +14,9 @@ use crate::{EngineError, PageId, TreeId};
 /// How many files are kept open, unless more are in use at once.
 const MAX_OPEN: usize = 512;
 
+/// The most space, in blocks, that is claimed beyond what is asked for: growing a large tree calls the system once for 4 MiB.
+const MOST_AHEAD: u32 = 512;
+
 /// What the lock of [`super::RelationFiles`] covers. Files are opened, measured and removed under it; reads, writes and
 /// syncs of blocks happen outside.
 #[derive(Debug)]
@@ -26,6 +29,9 @@ pub(super) struct OpenFiles {
     /// Lengths in blocks, of trees that somebody asked about. Moved after the write that extends a file, so never more
     /// than the files hold.
     blocks: HashMap<TreeId, u32>,
+    /// Blocks, from the first on, for which space was claimed, of trees that have grown; at least those that their files
+    /// hold.
+    claimed: HashMap<TreeId, u32>,
     /// Whether names were created or removed since the directory was synced.
     names_changed: bool,
 }
@@ -43,7 +49,8 @@ impl OpenFiles {
     }
 
     pub(super) fn new(disk: Arc<dyn Disk>, dir: PathBuf) -> Self {
-        Self { disk, dir, open: HashMap::new(), clock: 0, blocks: HashMap::new(), names_changed: false }
+        let (open, blocks, claimed) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { disk, dir, open, clock: 0, blocks, claimed, names_changed: false }
     }
 
     /// The file, if it exists.
@@ -96,6 +103,42 @@ impl OpenFiles {
         Ok(())
     }
 
+    /// Sees to it that the first `blocks` blocks of `tree` have their space: with some more, as the tree is large, if there is
+    /// that much.
+    pub(super) fn claim(&mut self, tree: TreeId, blocks: u32) -> Result<(), EngineError> {
+        let known = match self.claimed.get(&tree) {
+            Some(&known) => known,
+            None => self.blocks(tree)?,
+        };
+        if blocks <= known {
+            return Ok(());
+        }
+        let ahead = blocks.saturating_add((blocks / 4).min(MOST_AHEAD));
+        let reached = match self.claim_between(tree, known, ahead) {
+            Ok(()) => ahead,
+            Err(_) => self.claim_between(tree, known, blocks).map(|()| blocks)?,
+        };
+        self.claimed.insert(tree, reached);
+        Ok(())
+    }
+
+    fn claim_between(&mut self, tree: TreeId, from: u32, to: u32) -> Result<(), EngineError> {
+        let mut at = from;
+        while at < to {
+            let number = at / BLOCKS_PER_FILE;
+            let first = number * BLOCKS_PER_FILE;
+            let end = to.min(first.saturating_add(BLOCKS_PER_FILE));
+            let file = self.writable(SegmentId { tree, number })?;
+            let bytes = |blocks: u32| u64::from(blocks) * PAGE_SIZE as u64;
+            let claimed = file.file().claim(bytes(at - first), bytes(end - at));
+            // It may be longer now.
+            file.mark_written();
+            claimed.map_err(|source| EngineError::file("extend", file.path(), source))?;
+            at = end;
+        }
+        Ok(())
+    }
+
     pub(super) fn blocks(&mut self, tree: TreeId) -> Result<u32, EngineError> {
         if let Some(&blocks) = self.blocks.get(&tree) {
             return Ok(blocks);
@@ -139,6 +182,7 @@ impl OpenFiles {
 
     pub(super) fn remove(&mut self, tree: TreeId) -> Result<(), EngineError> {
         self.blocks.remove(&tree);
+        self.claimed.remove(&tree);
         self.open.retain(|segment, _| segment.tree != tree);
         let mut paths = Vec::new();
         for number in 0..=u32::MAX / BLOCKS_PER_FILE {

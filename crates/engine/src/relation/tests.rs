@@ -121,7 +121,8 @@ fn a_failed_sync_ends_the_process() {
         let (disk, files) = simulated();
         files.write_block(PageId::new(TREE, 0), &page(1)).unwrap();
         disk.fail_sync(nth);
-        let payload = std::panic::catch_unwind(|| files.sync_dirty()).expect_err("does not return");
+        let payload = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| files.sync_dirty()))
+            .expect_err("does not return");
         let message = &payload.downcast_ref::<Fatal>().expect("ended on purpose").0;
         assert!(message.starts_with("could not fsync "), "{message}");
     }

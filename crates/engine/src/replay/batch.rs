@@ -38,7 +38,7 @@ impl Batch {
                     Ok(Some(page)) => page,
                     // Changed by this run or a later one before a crash.
                     Ok(None) => return Ok(()),
-                    Err(_) if is_missing(pool, id) => {
+                    Err(error) if matches!(error, EngineError::NoTree(_)) || is_missing(pool, id) => {
                         self.missing.insert(id, record_end);
                         return Ok(());
                     }
@@ -55,6 +55,11 @@ impl Batch {
     /// How many pages are in it.
     pub(super) fn pages(&self) -> usize {
         self.overlay.len()
+    }
+
+    /// Trees that have pages here that are written anew, with how many blocks they need to have those.
+    pub(super) fn ends_of_new_pages(&self) -> impl Iterator<Item = (TreeId, u32)> {
+        self.overlay.ends_of_new_pages()
     }
 
     /// Takes the changed pages out, to be published.

@@ -4,6 +4,7 @@
 //! order, and need not be any: nobody sees a page before [`Lanes::publish`], which waits until all of them are done.
 //! What is little, as while a standby keeps up with its leader, is done by the caller: handing it over would cost more.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -242,10 +243,22 @@ impl Lanes {
         Ok(())
     }
 
-    /// Applies all that was taken, and publishes the pages.
+    /// Applies all that was taken, and publishes the pages, whose space is claimed first.
+    ///
+    /// # Errors
+    /// [`EngineError::Stopped`] if there is no space: everything stays as it is, and this can be called again. So can whatever
+    /// led here be done again, from the record at hand on: applying a record twice is applying it once.
     pub(super) fn publish(&mut self) -> Result<(), EngineError> {
         self.settle()?;
         let mut batches: Vec<_> = self.lanes.iter().map(|lane| lane.changed.batch()).collect();
+        let stopped = |error| EngineError::Stopped(Box::new(error));
+        self.pool.check_takes_changes().map_err(stopped)?;
+        let mut ends = BTreeMap::<TreeId, u32>::new();
+        for (tree, end) in batches.iter().flat_map(|batch| batch.ends_of_new_pages()) {
+            let known = ends.entry(tree).or_default();
+            *known = (*known).max(end);
+        }
+        ends.into_iter().try_for_each(|(tree, end)| self.pool.files().claim(tree, end)).map_err(stopped)?;
         self.pool.publish(batches.iter_mut().flat_map(|batch| batch.drain()));
         for lane in &self.lanes {
             lane.changed.pages.store(0, Ordering::Relaxed);

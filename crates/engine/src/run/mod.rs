@@ -22,7 +22,7 @@ use wal::record::{ImageCompression, Xid};
 use wal::writer::Placed;
 
 use crate::buffer::BufferPool;
-use crate::log::{Appender, record};
+use crate::log::{Appender, Room, record};
 use crate::page::{PAGE_SIZE, Page, SharedPage};
 use crate::page_access::PageWriter;
 use crate::{EngineError, PageId, TreeId};
@@ -84,9 +84,24 @@ impl<'a> Run<'a> {
         self.buffers.overlay.len()
     }
 
+    /// Claims the space of the pages that are new, before anything of the run is in the log: what is logged can be written to
+    /// the files then, however full the disk gets.
+    ///
+    /// # Errors
+    /// [`EngineError::File`] if there is none.
+    pub(crate) fn claim_space(&self) -> Result<(), EngineError> {
+        self.buffers
+            .overlay
+            .ends_of_new_pages()
+            .try_for_each(|(tree, blocks)| self.pool.files().claim(tree, blocks))
+    }
+
     /// Appends the changes and the COMMIT of `xid`, which drops `dropped`. Gives the end of that record, which now is the
     /// `pd_lsn` of the pages left in the overlay, for [`Run::publish`]. `None`, and no record at all, if no page differs
     /// and nothing is dropped.
+    ///
+    /// # Errors
+    /// There is no space for so much log. What was appended before is a run without its COMMIT, which nobody ever applies.
     pub fn finish(
         &mut self,
         appender: &mut Appender<'_>,
@@ -94,21 +109,22 @@ impl<'a> Run<'a> {
         xid: Xid,
         time: RecordTime,
         dropped: &[TreeId],
-    ) -> Option<Placed> {
+    ) -> Result<Option<Placed>, EngineError> {
         let RunBuffers { overlay, records } = &mut *self.buffers;
+        let room = if dropped.is_empty() { Room::Ordinary } else { Room::Freeing };
         // Pages not newer than this have no image in the log since the last checkpoint began.
         let image_up_to = if options.full_page_writes { appender.redo() } else { Lsn::INVALID };
-        records.begin(xid);
-        overlay.retain_changed(|changed| records.add(changed, image_up_to, options.compression, appender));
-        records.flush(appender);
+        records.begin(xid, room);
+        overlay.retain_changed(|changed| records.add(changed, image_up_to, options.compression, appender))?;
+        records.flush(appender)?;
         if overlay.is_empty() && dropped.is_empty() {
-            return None;
+            return Ok(None);
         }
         let buffer = records.buffer();
         record::encode_commit(buffer, xid, time, dropped);
-        let placed = appender.append(buffer);
+        let placed = appender.try_append(buffer, room)?;
         overlay.set_lsn(placed.end);
-        Some(placed)
+        Ok(Some(placed))
     }
 
     /// Gives the changed pages to the pool, for everybody who reads as of their `pd_lsn` or later.

@@ -7,7 +7,7 @@ use wal::Lsn;
 
 use crate::buffer::BufferPool;
 use crate::page::{Page, SharedPage};
-use crate::{EngineError, PageId};
+use crate::{EngineError, PageId, TreeId};
 
 /// Pages read and changed by one writer. A page is asked for from the pool once.
 #[derive(Debug, Default)]
@@ -99,7 +99,8 @@ impl Overlay {
         Ok(self.changed(pool, at))
     }
 
-    /// The page, to be changed by what ends at `lsn`; `None` if it is that new already.
+    /// The page, to be changed by what ends at `lsn`; `None` if it is that new already. [`EngineError::NoTree`] if nothing was
+    /// ever written there.
     pub(crate) fn older_page_mut(
         &mut self,
         pool: &BufferPool,
@@ -107,6 +108,10 @@ impl Overlay {
         lsn: Lsn,
     ) -> Result<Option<&mut Page>, EngineError> {
         let at = self.touch(pool, id)?;
+        if self.touched[at].page.is_new() {
+            // The file was extended to there, and the page never written.
+            return Err(EngineError::NoTree(id.tree));
+        }
         Ok((self.touched[at].page.lsn() < lsn).then(|| self.changed(pool, at)))
     }
 
@@ -180,9 +185,32 @@ impl Overlay {
     }
 
     /// Keeps the pages for which `log` says that they differ, and leaves those out that were only read.
-    pub(super) fn retain_changed(&mut self, mut log: impl FnMut(&Touched) -> bool) {
-        self.touched.retain(|touched| !matches!(touched.before, Before::Same) && log(touched));
+    ///
+    /// # Errors
+    /// The first of `log`'s; the overlay is of no more use then.
+    pub(super) fn retain_changed(
+        &mut self,
+        mut log: impl FnMut(&Touched) -> Result<bool, EngineError>,
+    ) -> Result<(), EngineError> {
+        let mut outcome = Ok(());
+        self.touched.retain(|touched| {
+            if outcome.is_err() || matches!(touched.before, Before::Same) {
+                return false;
+            }
+            log(touched).unwrap_or_else(|error| {
+                outcome = Err(error);
+                false
+            })
+        });
         self.places.clear();
+        outcome
+    }
+
+    /// Trees that have pages here that are written anew, with how many blocks they need to have those. A tree may come more
+    /// than once.
+    pub(crate) fn ends_of_new_pages(&self) -> impl Iterator<Item = (TreeId, u32)> {
+        let new = self.touched.iter().filter(|touched| matches!(touched.before, Before::Nothing));
+        new.map(|touched| (touched.id.tree, touched.id.block.as_u32().saturating_add(1)))
     }
 
     /// The pages' last change ends at `lsn`.

@@ -9,8 +9,8 @@ use wal::record::{ImageCompression, ResourceManager, Xid};
 use super::diff::diff;
 use super::image::push_image;
 use super::overlay::{Before, Touched};
-use crate::log::{Appender, record};
-use crate::{PageId, TreeId};
+use crate::log::{Appender, Room, record};
+use crate::{EngineError, PageId, TreeId};
 
 /// The most blocks in a Generic record (`MAX_GENERIC_XLOG_PAGES`).
 const MAX_BLOCKS: u8 = 4;
@@ -23,6 +23,8 @@ const SAME_RELATION: u8 = 0x80;
 #[derive(Debug, Default)]
 pub(super) struct Records {
     xid: Xid,
+    /// How much of the log's space they may take.
+    room: Room,
     /// How many blocks are in it.
     blocks: u8,
     /// The last block's tree.
@@ -35,8 +37,8 @@ pub(super) struct Records {
 
 impl Records {
     /// Records of transaction `xid` from now on.
-    pub(super) fn begin(&mut self, xid: Xid) {
-        self.xid = xid;
+    pub(super) fn begin(&mut self, xid: Xid, room: Room) {
+        (self.xid, self.room) = (xid, room);
         self.clear();
     }
 
@@ -53,25 +55,25 @@ impl Records {
     }
 
     /// Adds what became of a page: as an image if it is new or was not logged since `image_up_to`, otherwise as its
-    /// differences. Appends a record once it is full. False if nothing differs.
+    /// differences. Appends a record once it is full, if the log has room for it. False if nothing differs.
     pub(super) fn add(
         &mut self,
         touched: &Touched,
         image_up_to: Lsn,
         compression: Option<ImageCompression>,
         appender: &mut Appender<'_>,
-    ) -> bool {
+    ) -> Result<bool, EngineError> {
         let (header_start, data_start) = (self.headers.len(), self.data.len());
         match &touched.before {
             Before::Version(before) if before.lsn() > image_up_to && !before.is_new() => {
                 diff(before, &touched.page, &mut self.data);
                 let length = self.data.len() - data_start;
                 if length == 0 {
-                    return false;
+                    return Ok(false);
                 }
                 self.push_header(HAS_DATA, length);
             }
-            Before::Version(before) if before.bytes() == touched.page.bytes() => return false,
+            Before::Version(before) if before.bytes() == touched.page.bytes() => return Ok(false),
             _ => {
                 self.push_header(HAS_IMAGE, 0);
                 push_image(&touched.page, compression, &mut self.headers, &mut self.data);
@@ -80,9 +82,9 @@ impl Records {
         self.push_place(touched.id, header_start);
         self.blocks += 1;
         if self.blocks == MAX_BLOCKS {
-            self.flush(appender);
+            self.flush(appender)?;
         }
-        true
+        Ok(true)
     }
 
     fn push_header(&mut self, flags: u8, data_length: usize) {
@@ -106,15 +108,16 @@ impl Records {
         self.headers.extend_from_slice(&id.block.as_u32().to_le_bytes());
     }
 
-    /// Appends the record, if it has any block.
-    pub(super) fn flush(&mut self, appender: &mut Appender<'_>) {
+    /// Appends the record, if it has any block, and the log room for it.
+    pub(super) fn flush(&mut self, appender: &mut Appender<'_>) -> Result<(), EngineError> {
         if self.blocks == 0 {
-            return;
+            return Ok(());
         }
         record::begin(&mut self.record, ResourceManager::GENERIC, 0, self.xid);
         self.record.extend_from_slice(&self.headers);
         self.record.extend_from_slice(&self.data);
-        appender.append(&mut self.record);
+        appender.try_append(&mut self.record, self.room)?;
         self.clear();
+        Ok(())
     }
 }

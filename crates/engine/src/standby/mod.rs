@@ -173,7 +173,8 @@ impl Standby {
         Some(self.committed_at.load(Ordering::Relaxed)).filter(|&at| at != i64::MIN).map(RecordTime::new)
     }
 
-    /// Replays what `pg_wal` holds up to `durable`, which its receiver has synced. Returns up to where it is replayed.
+    /// Replays what `pg_wal` holds up to `durable`, which its receiver has synced. Returns up to where it is replayed. After
+    /// [`EngineError::Stopped`] it can be called again, and goes on where it stopped.
     pub fn replay_to(&self, durable: Lsn) -> Result<Lsn, EngineError> {
         let mut driver = self.driver();
         self.replay(&mut driver, durable, false)?;

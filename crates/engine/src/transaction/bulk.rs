@@ -42,7 +42,7 @@ impl Transaction {
             pages.push((id, SharedPage::from(page)));
             // The page that describes the tree comes last.
             if pages.len() == PAGES_PER_RUN || id.block.as_u32() == 0 {
-                engine.write_loaded(pages.drain(..));
+                return engine.write_loaded(pages.drain(..));
             }
             Ok(())
         };
@@ -65,13 +65,15 @@ impl BulkLoad {
 
 impl Engine {
     /// Logs and publishes pages that nobody can reach yet.
-    fn write_loaded(&self, pages: impl Iterator<Item = (PageId, SharedPage)>) {
+    fn write_loaded(&self, pages: impl Iterator<Item = (PageId, SharedPage)>) -> Result<(), EngineError> {
+        self.pool.check_takes_changes()?;
         let mut writer = self.writer();
         let Writer { buffers, numbers } = &mut *writer;
         let mut run = Run::new(&self.pool, buffers);
         for (id, page) in pages {
             run.add_new(id, page);
         }
-        self.finish_run(run, numbers, &[]);
+        self.claim_space(&run, false)?;
+        self.finish_run(run, numbers, &[]).map(drop)
     }
 }

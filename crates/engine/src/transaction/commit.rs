@@ -36,6 +36,15 @@ impl Transaction {
         Ok(commit)
     }
 
+    /// Removes the files that were made for trees which this transaction, which has failed, has created.
+    fn remove_empty_files(&self) {
+        for created in self.created.iter().filter(|created| !created.loaded) {
+            if let Err(error) = self.engine.pool.files().remove(created.tree) {
+                tracing::debug!("the files of tree {} stay until the next start: {error}", created.tree);
+            }
+        }
+    }
+
     /// Applies everything to the pages of `run`.
     fn apply(&mut self, run: &mut Run<'_>) -> Result<(), EngineError> {
         for created in &self.created {
@@ -84,14 +93,22 @@ fn apply_write(
 
 impl Engine {
     fn commit(&self, transaction: &mut Transaction) -> Result<Commit, EngineError> {
+        let frees = !transaction.dropped.is_empty();
+        if !frees {
+            self.pool.check_takes_changes()?;
+        }
         let mut writer = self.writer();
         let Writer { buffers, numbers } = &mut *writer;
         let limit = self.options().max_transaction_size.saturating_mul(2);
         let mut run = Run::new(&self.pool, buffers).limited_to(limit);
         transaction.apply(&mut run)?;
-        let commit = self.finish_run(run, numbers, &transaction.dropped);
+        let commit =
+            self.claim_space(&run, frees).and_then(|()| self.finish_run(run, numbers, &transaction.dropped));
         drop(writer);
         self.remove_dropped();
-        Ok(commit)
+        if commit.is_err() {
+            transaction.remove_empty_files();
+        }
+        commit
     }
 }

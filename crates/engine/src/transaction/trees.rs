@@ -15,7 +15,7 @@ impl Transaction {
     /// Creates an empty tree. Others see it, by whatever the transaction writes about it, when the transaction commits.
     pub fn create_tree(&mut self) -> Result<TreeId, EngineError> {
         self.check_writable()?;
-        let tree = self.engine.new_tree();
+        let tree = self.engine.new_tree()?;
         self.created.push(Created { tree, loaded: false });
         Ok(tree)
     }

@@ -92,6 +92,11 @@ impl Publisher {
         self.update(|status| status.apply = position.min(status.flush).max(status.apply));
     }
 
+    /// Replay has stopped for want of space, or goes on.
+    pub(crate) fn replay_stopped(&self, stopped: bool) {
+        self.update(|status| status.replay_stopped = stopped);
+    }
+
     /// What is published now.
     pub(crate) fn current(&self) -> Status {
         self.writer.current()

@@ -37,6 +37,11 @@ impl StandbyStatusFile {
         self.publisher.applied(position);
     }
 
+    /// Replay has stopped for want of space, or goes on.
+    pub fn replay_stopped(&self, stopped: bool) {
+        self.publisher.replay_stopped(stopped);
+    }
+
     /// What is published now.
     pub fn current(&self) -> Status {
         self.publisher.current()

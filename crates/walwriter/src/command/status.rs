@@ -37,6 +37,8 @@ struct Report {
     write_lsn: Option<String>,
     flush_lsn: Option<String>,
     replay_lsn: Option<String>,
+    /// A standby: whether replay has stopped because the files of its pages cannot grow or be written.
+    replay_stopped: Option<bool>,
     /// A standby: whether its leader is connected to at the moment.
     connected: Option<bool>,
     /// And since when, in microseconds since 1970: a later one than before is another connection.
@@ -99,6 +101,7 @@ fn gather(options: &Status) -> anyhow::Result<Report> {
         flush_lsn: live.and_then(|status| known(status.flush)),
         replay_lsn: live.and_then(|status| known(status.apply)),
         connected_since: live.and_then(|status| status.connected_since).map(UnixMicros::as_u64),
+        replay_stopped: live.filter(|_| control.state.is_in_recovery()).map(|status| status.replay_stopped),
         connected: live.filter(|_| control.state.is_in_recovery()).map(|status| status.connected),
         followers: followers.into_iter().map(follower).collect(),
         pid: server.as_ref().map(|server| server.pid),
@@ -158,6 +161,9 @@ fn print(report: &Report) {
         if let Some(lsn) = lsn {
             line(name, lsn);
         }
+    }
+    if report.replay_stopped == Some(true) {
+        line("replay", "stopped: the files of the pages cannot grow or be written; its log says which");
     }
     for follower in &report.followers {
         let or_dash = |lsn: &Option<String>| lsn.clone().unwrap_or_else(|| "-".to_owned());

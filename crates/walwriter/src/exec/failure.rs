@@ -84,6 +84,9 @@ impl From<EngineError> for Failure {
     #[cold]
     fn from(error: EngineError) -> Self {
         let (sqlstate, hint) = match &error {
+            EngineError::File { .. } if error.is_disk_full() => {
+                ("53100", Some("Check free disk space; DROP and TRUNCATE go on, and free some."))
+            }
             EngineError::File { .. } => ("58030", None),
             EngineError::Damaged { .. } | EngineError::PageBeyondLog { .. } => ("XX001", None),
             EngineError::SnapshotTooOld(_) => ("72000", None),

@@ -103,6 +103,9 @@ pub enum StandbyError {
         /// The system's reason.
         source: io::Error,
     },
+    /// What was received could not be made durable.
+    #[error("could not keep the WAL that is received: {0}")]
+    Receive(walreceiver::receive::ReceiverError),
     /// The WAL directory cannot be read.
     #[error(transparent)]
     WalDir(#[from] replication::waldir::WalDirError),

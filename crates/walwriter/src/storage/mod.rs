@@ -115,7 +115,7 @@ impl StandbyEvents for Events {
     fn failed(&self, error: &StandbyError) {
         match error {
             StandbyError::Diverged(_) => refuse(format_args!("this standby serves nobody any more: {error}")),
-            error => fatal(format_args!("replay cannot go on: {error}")),
+            error => fatal(format_args!("the standby cannot go on: {error}")),
         }
     }
 }

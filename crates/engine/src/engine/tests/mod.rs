@@ -2,6 +2,7 @@
 
 mod admission;
 mod crash;
+mod full_disk;
 mod histories;
 mod lifecycle;
 mod long_runs;

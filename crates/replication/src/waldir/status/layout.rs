@@ -53,7 +53,13 @@ pub struct Status {
     pub connected: bool,
     /// Since when it is; `None` if it is not.
     pub connected_since: Option<UnixMicros>,
+    /// Whether replay has stopped, because the pages' files cannot grow or be written, and goes on once they can.
+    pub replay_stopped: bool,
 }
+
+/// Bits of the last word.
+const CONNECTED: u64 = 1;
+const REPLAY_STOPPED: u64 = 2;
 
 impl Status {
     /// What this process publishes before it knows anything.
@@ -73,6 +79,7 @@ impl Status {
             last_durable_at: None,
             connected: false,
             connected_since: None,
+            replay_stopped: false,
         }
     }
 
@@ -95,7 +102,7 @@ impl Status {
             self.server_end.as_u64(),
             UnixMicros::to_word(self.last_byte_at),
             UnixMicros::to_word(self.last_durable_at),
-            self.connected.into(),
+            u64::from(self.connected) * CONNECTED + u64::from(self.replay_stopped) * REPLAY_STOPPED,
             UnixMicros::to_word(self.connected_since),
         ];
         for (word, field) in words.iter().skip(FIRST_FIELD).zip(fields) {
@@ -121,7 +128,7 @@ impl Status {
             server_end,
             last_byte_at,
             last_durable_at,
-            connected,
+            flags,
             connected_since,
         ] = fields;
         Self {
@@ -137,7 +144,8 @@ impl Status {
             server_end: Lsn::new(server_end),
             last_byte_at: UnixMicros::new(last_byte_at),
             last_durable_at: UnixMicros::new(last_durable_at),
-            connected: connected != 0,
+            connected: flags & CONNECTED != 0,
+            replay_stopped: flags & REPLAY_STOPPED != 0,
             connected_since: UnixMicros::new(connected_since),
         }
     }
@@ -165,7 +173,7 @@ mod tests {
         status.server_end = Lsn::new(10);
         status.last_byte_at = UnixMicros::new(5);
         status.last_durable_at = UnixMicros::new(4);
-        status.connected = true;
+        (status.connected, status.replay_stopped) = (true, true);
         status.store(&words);
         assert_eq!(Status::load(&words), status);
     }

@@ -21,6 +21,9 @@ use super::{Shared, StandbyError, StandbyOptions};
 /// The first wait after a failure; they double up to `wal_retrieve_retry_interval`.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 
+/// How often replay that has stopped for want of space is tried again.
+const ATTEMPTS: Duration = Duration::from_secs(1);
+
 /// The thread's own state.
 pub(super) struct Driver {
     standby: Arc<engine::Standby>,
@@ -34,6 +37,8 @@ pub(super) struct Driver {
     told_consistent: bool,
     /// A promotion was asked for.
     wanted: bool,
+    /// Replay has stopped for want of space, and is tried again from time to time. WAL is received meanwhile.
+    stopped: bool,
     wait: Duration,
 }
 
@@ -56,6 +61,7 @@ impl Driver {
             durable: standby.read_to(),
             told_consistent: false,
             wanted: false,
+            stopped: false,
             wait: FIRST_WAIT,
             standby,
             shared,
@@ -112,8 +118,13 @@ impl Driver {
         if news.reconnect {
             self.wait = FIRST_WAIT;
         }
+        if news.promote && self.stopped {
+            tracing::warn!("the promotion has to wait until replay goes on");
+        }
         self.wanted |= news.promote;
-        if self.wanted && self.standby.is_consistent() { Next::Promote } else { Next::GoOn }
+        // Not before all that was received is in the pages.
+        let can = self.standby.is_consistent() && !self.stopped;
+        if self.wanted && can { Next::Promote } else { Next::GoOn }
     }
 
     /// Replays up to `durable`, and tells everybody.
@@ -121,7 +132,11 @@ impl Driver {
         runtime::fault::panic_if_wanted("panic in replay");
         self.durable = self.durable.max(durable);
         if durable.is_valid() {
-            self.standby.replay_to(durable)?;
+            match self.standby.replay_to(durable) {
+                Ok(_) => self.goes_on(),
+                Err(EngineError::Stopped(reason)) => self.stops(&reason),
+                Err(error) => return Err(error.into()),
+            }
         }
         if let Some(status) = &*self.shared.status.lock() {
             status.durable(&self.dir.history(self.history.timeline_at(durable))?, durable);
@@ -132,6 +147,37 @@ impl Driver {
             self.shared.events.consistent();
         }
         Ok(())
+    }
+
+    /// Replay cannot go on for now: said once.
+    fn stops(&mut self, reason: &EngineError) {
+        if !std::mem::replace(&mut self.stopped, true) {
+            tracing::error!(
+                "replay has stopped at {}: {}; WAL is received all the same, reads are served, and replay goes on by itself \
+                 once there is space",
+                self.applied(),
+                reason.chain()
+            );
+            self.publish_stopped();
+        }
+    }
+
+    fn goes_on(&mut self) {
+        if std::mem::take(&mut self.stopped) {
+            tracing::info!("replay goes on");
+            self.publish_stopped();
+        }
+    }
+
+    fn publish_stopped(&self) {
+        if let Some(status) = &*self.shared.status.lock() {
+            status.replay_stopped(self.stopped);
+        }
+    }
+
+    /// When to try again to replay, if it has stopped.
+    fn next_attempt(&self) -> Option<Instant> {
+        self.stopped.then(|| Instant::now() + ATTEMPTS)
     }
 
     fn applied(&self) -> Lsn {

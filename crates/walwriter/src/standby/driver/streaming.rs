@@ -1,6 +1,7 @@
 //! What the leader sends.
 //!
-//! Invariant: when this returns, no receiver writes into `pg_wal` any more.
+//! Invariants: when this returns, no receiver writes into `pg_wal` any more; and after WAL that could not be written or
+//! synced there is no next connection, which would find it in the page cache and take it for durable.
 
 use std::sync::Arc;
 
@@ -55,6 +56,7 @@ impl Driver {
             Err(error @ ReceiverError::ForkedHistory { .. }) => {
                 return Err(StandbyError::Diverged(error.to_string()));
             }
+            Err(error) if error.is_disk_failure() => return Err(StandbyError::Receive(error)),
             Err(error) => self.explain(&error),
         }
         Ok(next)
@@ -63,7 +65,7 @@ impl Driver {
     /// Replays what is received, until there is other news.
     fn receive(&mut self, receiver: &StandbyReceiver) -> Result<Next, StandbyError> {
         loop {
-            let news = self.shared.inbox.wait(None);
+            let news = self.shared.inbox.wait(self.next_attempt());
             self.replay_received(receiver, news.durable)?;
             let next = self.heed(news);
             if next != Next::GoOn || news.receiver_ended || news.reconnect {
@@ -77,7 +79,8 @@ impl Driver {
         receiver: &StandbyReceiver,
         durable: Option<Lsn>,
     ) -> Result<(), StandbyError> {
-        let Some(durable) = durable.filter(|&durable| durable > self.durable) else { return Ok(()) };
+        let new = durable.filter(|&durable| durable > self.durable);
+        let Some(durable) = new.or(self.stopped.then_some(self.durable)) else { return Ok(()) };
         self.wait = FIRST_WAIT;
         self.replay(durable)?;
         receiver.applied(self.applied());
