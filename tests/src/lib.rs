@@ -38,6 +38,7 @@ mod root;
 mod server;
 mod small_disk;
 mod standby;
+pub mod strace;
 pub mod tls;
 mod tool;
 mod user;

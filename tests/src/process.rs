@@ -68,6 +68,13 @@ impl Process {
         self.status.is_none()
     }
 
+    /// The most memory that it has had, in KiB (`VmHWM`); `None` once it has ended.
+    pub fn peak_memory(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        line.split_whitespace().next()?.parse().ok()
+    }
+
     /// What it has written to standard error so far.
     pub fn stderr(&self) -> String {
         read(&self.stderr)

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::binaries;
 use crate::process::{Finished, Process};
 use crate::root::TempRoot;
+use crate::strace::{Traced, strace};
 use crate::user;
 use crate::version::Version;
 use crate::wait::DEADLINE;
@@ -68,6 +69,15 @@ impl Tool {
     /// Gives it this as standard input.
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = Some(bytes.into());
+        self
+    }
+
+    /// Has strace look at it, and make calls of its fail.
+    pub fn traced(mut self, traced: &Traced) -> Self {
+        let mut args: Vec<OsString> = traced.command().into_iter().map(OsString::from).collect();
+        args.push(std::mem::replace(&mut self.program, strace()).into());
+        args.append(&mut self.args);
+        self.args = args;
         self
     }
 

@@ -65,11 +65,18 @@ impl Walwriter {
         self.running().kill9();
     }
 
+    /// How it ended, once it has of itself.
+    #[track_caller]
+    pub fn wait_for_end(&mut self) -> crate::process::Finished {
+        self.running().wait()
+    }
+
     /// Makes a standby the leader of a new timeline, and waits until it is.
     #[track_caller]
     pub fn promote(&self) {
         Tool::ours(self.root(), "walwriter").args(["promote", "-D"]).arg(self.data()).succeed();
-        assert_eq!(self.sql("select pg_is_in_recovery()"), "f");
+        // The control file, which the command looks at, says so a moment before writes are taken.
+        wait_until("writes to be taken", || self.sql("select pg_is_in_recovery()") == "f");
     }
 
     /// Waits until a standby whose leader is gone has replayed all that it received.

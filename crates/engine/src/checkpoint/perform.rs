@@ -234,13 +234,13 @@ impl Performer {
     pub(super) fn recycle(&self) -> Recycled {
         let mut recycled = Recycled::default();
         let log = LogExtent { segment_size: self.log.segment_size(), end: self.log.flushed() };
-        self.pages.keep(
-            log,
-            &mut |oldest_needed| match self.log.recycle(self.retention(self.redo, oldest_needed)) {
-                Ok(outcome) => recycled = outcome,
-                Err(error) => tracing::error!("could not recycle WAL segments: {}", error.chain()),
-            },
-        );
+        self.pages.keep(log, &mut |oldest_needed| match self
+            .log
+            .recycle(self.retention(self.redo, oldest_needed))
+        {
+            Ok(outcome) => recycled = outcome,
+            Err(error) => tracing::error!("could not recycle WAL segments: {}", error.chain()),
+        });
         recycled
     }
 

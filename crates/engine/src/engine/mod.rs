@@ -42,7 +42,7 @@ use crate::log::{Log, Room, record};
 use crate::run::{Run, RunBuffers, RunOptions};
 use crate::snapshot::Snapshots;
 use crate::transaction::{Commit, Isolation, Transaction};
-use crate::{EngineOptions, TreeId};
+use crate::{EngineError, EngineOptions, TreeId};
 
 use admission::Admission;
 pub use admission::PendingCommit;
@@ -219,7 +219,7 @@ impl Engine {
 
     /// The first run of a log without a directory.
     #[cfg(test)]
-    pub(crate) fn create_first_trees(&self) -> Result<(), crate::EngineError> {
+    pub(crate) fn create_first_trees(&self) -> Result<(), EngineError> {
         let mut writer = self.writer();
         let Writer { buffers, numbers } = &mut *writer;
         let mut run = Run::new(&self.pool, buffers);

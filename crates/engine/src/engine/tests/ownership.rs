@@ -170,7 +170,7 @@ fn a_catalogue_that_is_gone_is_never_made_again() {
         let disk = init();
         let engine = start(&disk);
         put(&engine, &[("a", "1")]);
-        let tree = engine.new_tree();
+        let tree = engine.new_tree().unwrap();
         engine.checkpoint(Cause::Immediate).unwrap();
         engine.shutdown().unwrap();
         drop(engine);
