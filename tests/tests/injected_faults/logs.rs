@@ -39,8 +39,9 @@ pub(crate) fn witness(root: &TempRoot, call: Call, fault: Option<Fault>) -> Outc
     load::wait(&mut clients, || !witness.is_running());
     assert_small(&witness);
     let (acknowledged, _) = load::results(clients);
-    leader.kill9();
+    // Before its leader is gone, with which it ends too.
     let (ended, finished) = end(witness);
+    leader.kill9();
     let struck = assert_said(&traced, &finished.stderr);
     assert_restores(root, &backup, &directory, &acknowledged);
     Outcome { counts: traced.counts(), struck, ended }
@@ -74,6 +75,9 @@ pub(crate) fn sender(root: &TempRoot, call: Call, fault: Option<Fault>) -> Outco
     let mut clients = load::start(&leader);
     load::wait(&mut clients, || false);
     load::results(clients);
+    // There is a finished segment, and something behind it.
+    leader.sql("select pg_switch_wal()");
+    leader.sql("insert into t values (-1, 'last')");
     let end_of_wal = leader.flush_lsn();
     wait_until("all of it to be archived", || {
         leader.sql(&format!("select flush_lsn >= '{end_of_wal}' from pg_stat_replication")) == "t"
