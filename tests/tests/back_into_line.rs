@@ -143,7 +143,7 @@ impl Provisioner {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/provision-standby");
         let script = root.join("provision-standby");
         root.file(&script, fs::read(source).unwrap());
-        for program in ["walwriter", "basebackup"] {
+        for program in ["walwriter", "basebackup", "walreceiver"] {
             Tool::ours(root, program);
         }
         Self { root: root.clone(), script, directory: root.join(name) }
