@@ -158,7 +158,8 @@ mod tests {
             *held = 2;
             panic!("while it is held");
         });
-        assert_eq!((*lock.read(), *lock.write()), (2, 2));
+        assert_eq!(*lock.read(), 2);
+        assert_eq!(*lock.write(), 2);
         let mutex = Arc::into_inner(mutex).unwrap();
         assert_eq!(mutex.into_inner(), 2);
     }
