@@ -125,7 +125,7 @@ pub fn serve<N: Node>(
         let socket = server.unix_socket_directory().map(|path| path.display().to_string());
         content.socket_directory = socket.unwrap_or_default();
     });
-    program::before_ending_at_once(tidying(&server, &pid_file));
+    program::before_ending_at_once(tidying(&server, &pid_file, directory));
     let promoted: Arc<dyn Fn() + Send + Sync> = {
         // Whoever holds this must keep neither the sockets nor the file in place.
         let (server, pid_file) = (Arc::downgrade(&server), Arc::downgrade(&pid_file));
@@ -153,7 +153,7 @@ pub fn serve<N: Node>(
         anyhow::Ok(run(&mut signals, &node, options, &config, passwords.as_ref()).await.then_some(node))
     });
     let Ok(Some(node)) = ended else {
-        tidying(&server, &pid_file)();
+        tidying(&server, &pid_file, directory)();
         return ended.map(|_| Stopped::AtOnce);
     };
     pid_file.tell(|content| content.status = "stopping".to_owned());
@@ -169,10 +169,12 @@ pub fn serve<N: Node>(
 fn tidying<N: Node>(
     server: &Arc<Server<N>>,
     pid_file: &Arc<SharedPidFile>,
+    directory: &Path,
 ) -> impl Fn() + Send + Sync + use<N> {
-    let (server, pid_file) = (Arc::downgrade(server), Arc::downgrade(pid_file));
+    let (server, pid_file, directory) =
+        (Arc::downgrade(server), Arc::downgrade(pid_file), directory.to_owned());
     move || {
-        standby::end_commands();
+        standby::end_commands(&directory);
         if let Some(pid_file) = pid_file.upgrade() {
             pid_file.take_away();
         }

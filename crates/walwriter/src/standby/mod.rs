@@ -179,7 +179,7 @@ struct Shared {
     receiver: Mutex<Option<Arc<StandbyReceiver>>>,
     events: Arc<dyn StandbyEvents>,
     /// `restore_command`, when it runs.
-    running: Running,
+    running: Arc<Running>,
     /// Whether the thread is through.
     ended: Mutex<bool>,
     changed: Condvar,
@@ -204,13 +204,14 @@ impl HotStandby {
         let dir = WalDir::on_os(options.data_directory.join("pg_wal"));
         let log = standby.engine().log();
         let status = StandbyStatusFile::create(&dir, log.system_id(), log.segment_size())?;
+        let running = Running::of(&options.data_directory);
         let shared = Arc::new(Shared {
             options: Mutex::new(options),
             inbox: Arc::default(),
             status: Mutex::new(Some(status)),
             receiver: Mutex::default(),
             events,
-            running: Running::default(),
+            running,
             ended: Mutex::new(false),
             changed: Condvar::new(),
         });

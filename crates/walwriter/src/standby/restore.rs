@@ -1,13 +1,14 @@
 //! `restore_command`: files from an archive. Source: `RestoreArchivedFile` in `access/transam/xlogarchive.c`.
 //!
 //! A command takes as long as it likes, but not after this server's end: it leads a process group of its own, which is told
-//! to end when the standby stops ([`Running::stop`]) and killed when the process ends at once ([`end_commands`]).
+//! to end when the standby stops ([`Running::stop`]) and killed when its server ends at once ([`end_commands`]).
 
 use std::io;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use runtime::sync::Mutex;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
@@ -30,47 +31,62 @@ pub(super) enum Restored {
     Stopped,
 }
 
-/// All commands that run in this process, by their process groups. A group is in here only until its leader is reaped, so that no
-/// number in here is ever another's.
-static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+/// The standbys of this process, each with its data directory: several servers may live in one process, as in tests, and one of
+/// them may end at once while the others go on.
+static STANDBYS: Mutex<Vec<(PathBuf, Weak<Running>)>> = Mutex::new(Vec::new());
 
-/// This process is about to end: what has become of a command says nothing any more.
-static ENDING: AtomicBool = AtomicBool::new(false);
-
-/// Kills every command that runs: this process is about to end.
-pub(crate) fn end_commands() {
-    ENDING.store(true, Ordering::SeqCst);
-    for &group in &*RUNNING.lock() {
-        let _gone_already = kill_process_group(group, Signal::KILL);
+/// The server of `data_directory` ends at once: kills the command that it runs, and has it begin none any more.
+pub(crate) fn end_commands(data_directory: &Path) {
+    // Not under the lock, which a server that starts meanwhile wants, too.
+    let standbys = STANDBYS.lock().clone();
+    for standby in standbys.iter().filter(|(directory, _)| directory == data_directory) {
+        if let Some(running) = standby.1.upgrade() {
+            running.stop(true);
+        }
     }
 }
 
 /// The command that a standby runs, if it runs one.
 #[derive(Debug, Default)]
 pub(super) struct Running {
+    /// Its process group, until its leader is reaped: so this number is never another's.
     group: Mutex<Option<Pid>>,
+    /// Once the standby stops: what has become of a command says nothing any more.
     stopping: AtomicBool,
+    /// Once commands are not asked to end, but killed.
+    by_force: AtomicBool,
 }
 
 impl Running {
+    /// That of the standby in `data_directory`, which [`end_commands`] finds.
+    pub(super) fn of(data_directory: &Path) -> Arc<Self> {
+        let running = Arc::new(Self::default());
+        let mut standbys = STANDBYS.lock();
+        standbys.retain(|(_, standby)| standby.strong_count() > 0);
+        standbys.push((data_directory.to_owned(), Arc::downgrade(&running)));
+        running
+    }
+
     /// Tells the command to end, or, `by_force`, kills it. None is begun any more.
     pub(super) fn stop(&self, by_force: bool) {
+        self.by_force.fetch_or(by_force, Ordering::SeqCst);
         self.stopping.store(true, Ordering::SeqCst);
-        let signal = if by_force { Signal::KILL } else { Signal::TERM };
+        self.end();
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    fn end(&self) {
+        let signal = if self.by_force.load(Ordering::SeqCst) { Signal::KILL } else { Signal::TERM };
         if let Some(group) = *self.group.lock() {
             let _gone_already = kill_process_group(group, signal);
         }
     }
 
-    fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::SeqCst) || ENDING.load(Ordering::SeqCst)
-    }
-
     fn set(&self, group: Option<Pid>) {
-        let before = std::mem::replace(&mut *self.group.lock(), group);
-        let mut running = RUNNING.lock();
-        running.retain(|other| Some(*other) != before);
-        running.extend(group);
+        *self.group.lock() = group;
     }
 }
 
@@ -147,7 +163,7 @@ impl RestoreCommand {
         running.set(group);
         if running.is_stopping() {
             // Whoever stops us may have looked before there was anything to stop.
-            running.stop(false);
+            running.end();
         }
         if let Some(group) = group {
             // Not reaped yet, so that nobody kills another process of this number.
@@ -211,6 +227,20 @@ mod tests {
             });
             assert_eq!(restore("sleep 1000", &running).unwrap(), Restored::Stopped, "none is begun any more");
         }
+    }
+
+    #[test]
+    fn a_server_that_ends_at_once_ends_its_own_command_and_no_other_servers() {
+        let [ours, theirs] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let [ending, going_on] = [&ours, &theirs].map(|directory| Running::of(directory.path()));
+        end_commands(ours.path());
+        assert_eq!(
+            restore("trap '' TERM; while :; do sleep 1000; done", &ending).unwrap(),
+            Restored::Stopped
+        );
+        assert_eq!(restore("true", &going_on).unwrap(), Restored::Here);
+        let started_again = Running::of(ours.path());
+        assert_eq!(restore("true", &started_again).unwrap(), Restored::Here);
     }
 
     #[test]
