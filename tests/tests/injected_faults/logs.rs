@@ -57,6 +57,10 @@ fn archive_paths(directory: &Path) -> Vec<PathBuf> {
 fn assert_restores(root: &TempRoot, backup: &Path, directory: &Path, acknowledged: &BTreeSet<u32>) {
     let wal = backup.join("pg_wal");
     for name in archive::wal_files(directory) {
+        // What was never given any space has nothing, and must not take the place of what the backup has.
+        if std::fs::metadata(directory.join(&name)).unwrap().len() == 0 {
+            continue;
+        }
         let target = wal.join(name.trim_end_matches(".partial"));
         root.file(target, std::fs::read(directory.join(&name)).unwrap());
     }

@@ -98,6 +98,10 @@ fn assert_said(traced: &Traced, said: &str) -> bool {
     let failed = traced.failed();
     assert!(!said.contains("panicked at"), "it panicked: {said}");
     if let (Some(fault), Some(first)) = (&traced.fault, failed.first()) {
+        if fault.call == Call::Allocate && !fault.stays && !said.contains("(os error") {
+            // More space than is needed may be asked for first, and less then: nothing has happened.
+            return true;
+        }
         let words = if fault.error == "EIO" { "Input/output error" } else { "No space left on device" };
         assert!(said.contains(words), "nobody said anything of {first}, and {} more", failed.len() - 1);
     }
