@@ -212,6 +212,7 @@ impl Cluster {
         std::fs::rename(&data, &kept).unwrap();
         std::fs::rename(&older, &data).unwrap();
         self.board.change(leader, |place| place.generation += 1);
+        let before = [0, 1, 2].map(|index: usize| self.nodes[index].log().len());
         self.start(leader);
         let (timeline, right) = (self.timeline(), self.reign);
         self.crown(leader, timeline, Origin::OlderCopy { of, end });
@@ -220,7 +221,7 @@ impl Cluster {
             self.board.change(standby, |place| place.role = super::board::Role::Follower(None));
         }
         pause(millis);
-        self.shouted(leader);
+        self.shouted(leader, before);
         if self.plan.quorum > 0 {
             let (reign, until) = (self.reign, self.board.now());
             self.board.silence(Silence {
@@ -255,16 +256,21 @@ impl Cluster {
         }
     }
 
-    /// A leader that has lost WAL says so.
-    fn shouted(&mut self, leader: NodeId) {
+    /// A leader that has lost WAL says so when a follower asks for more than it has; once its log is the longer one again it
+    /// cannot know, and the followers say whose WAL differs from theirs. `before`: how much these had logged.
+    fn shouted(&mut self, leader: NodeId, before: [usize; NODES]) {
+        let loud = |cluster: &Self| {
+            let new = |id: NodeId| cluster.nodes[id.0].log().get(before[id.0]..).is_some_and(is_loud);
+            is_loud(&cluster.nodes[leader.0].log()) || cluster.standbys().into_iter().all(new)
+        };
         let began = Instant::now();
-        while !is_loud(&self.nodes[leader.0].log()) && began.elapsed() < Duration::from_secs(5) {
+        while !loud(self) && began.elapsed() < Duration::from_secs(5) {
             pause(50);
         }
-        let log = self.nodes[leader.0].log();
-        if !is_loud(&log) {
+        if !loud(self) {
+            let log = self.nodes[leader.0].log();
             self.complaints.push(format!(
-                "the leader {} has an older log than its followers and says nothing:\n{}",
+                "the leader {} has an older log than its followers, and neither it nor they say anything:\n{}",
                 self.nodes[leader.0].name,
                 last_lines(&log, 5)
             ));
