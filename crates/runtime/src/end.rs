@@ -5,7 +5,7 @@
 //! recovers as after a crash. The kernel gives locks, sockets and mapped files back.
 //!
 //! The end does not wait for anything that may never come: not for a lock, and for whoever reads the log only
-//! [`MOST_SECONDS`].
+//! `MOST_SECONDS`.
 
 use std::io;
 use std::process;

@@ -30,7 +30,7 @@ impl BufferPool {
     ///
     /// Only for the holder of the writer lock. Every page carries the `pd_lsn` of the run's end, which is above that of
     /// any page published before; readers see the pages when a snapshot at that LSN or later is current. Cannot fail: if
-    /// no page can be written to make room for new ones, the pool grows instead ([`BufferPool::check_takes_changes`]).
+    /// no page can be written to make room for new ones, the pool grows instead (`BufferPool::check_takes_changes`).
     pub fn publish(&self, pages: impl IntoIterator<Item = (PageId, SharedPage)>) {
         let mut superseded = self.lock_superseded();
         let mut publishing = Publishing {

@@ -5,7 +5,7 @@
 //! is two trees, the catalogue and the registry of trees. The control file is written last: a directory without one is not a
 //! data directory, however far its making got.
 //!
-//! Directories of before their control files said whose they are get a control file that does ([`adopt`]).
+//! Directories of before their control files said whose they are get a control file that does (`adopt`).
 
 mod first_segment;
 mod first_trees;
