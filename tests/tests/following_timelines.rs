@@ -28,7 +28,11 @@ fn receive(server: &Postgres, archive: &Path) -> Process {
     server.sql("select pg_create_physical_replication_slot('w', true)");
     let receiver = walreceiver(server.root(), &server.conninfo(), archive).args(["-S", "w"]).spawn();
     wait_until("the receiver to stream", || {
-        server.sql("select count(*) from pg_stat_replication where state = 'streaming'") == "1"
+        // There may be standbys, too.
+        server.sql(
+            "select count(*) from pg_stat_replication join pg_replication_slots on pid = active_pid \
+             where state = 'streaming' and slot_name = 'w'",
+        ) == "1"
     });
     receiver
 }
