@@ -234,12 +234,17 @@ impl<'a> Checker<'a> {
         some_of(Rule::Vanished, wrong)
     }
 
-    /// What was in memory alone, and discarded, is not there any more when a server is started again.
+    /// What was in memory alone, and discarded, is not there any more when a server is started again. A commit whose LSN is
+    /// not known so exactly that it is certain on which side of the fork it lies may have been discarded.
     fn may_vanish(&self, id: TxId, earlier: &View, later: &View) -> bool {
         let Some(attempt) = self.attempts.get(&id).filter(|_| earlier.life != later.life) else {
             return false;
         };
-        let discarded = |reign| self.lineage.fate(attempt, reign) == Fate::Absent;
+        let discarded = |reign| match self.lineage.fate(attempt, reign) {
+            Fate::Absent => true,
+            Fate::Either => reign != attempt.reign,
+            Fate::Present => false,
+        };
         match later.context {
             Context::Leader(reign) | Context::Follower(reign) => discarded(reign),
             Context::Unknown => (0..self.history.reigns.len()).map(ReignId).any(discarded),

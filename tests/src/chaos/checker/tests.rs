@@ -262,6 +262,31 @@ fn a_standby_may_give_up_in_a_later_life_what_the_lineage_discarded_and_nothing_
 }
 
 #[test]
+fn a_standby_may_give_up_in_a_later_life_what_may_lie_past_the_fork_and_only_after_one() {
+    let mut history = good();
+    let near = history.attempts.iter_mut().find(|attempt| is(1, 7)(attempt.id)).unwrap();
+    // The fork is at 695.
+    near.floor = Some(Lsn::new(690));
+    let old = view(&history, |id| id.number <= 7, Context::Unknown, 985);
+    history.views.push(View { generation: 7, ..old });
+    let new = view(&history, |id| in_log(3, id), Context::Follower(ReignId(3)), 1095);
+    history.views.push(View { generation: 7, life: 2, ..new });
+    assert_eq!(check(&history), []);
+
+    // Within a reign there is no fork: what a standby has shown its leader has.
+    let mut history = good();
+    *outcome(&mut history, 1, 3) = Outcome::InDoubt;
+    for reign in 0..4 {
+        show(&mut history, reign, |id| in_log(reign, id) && !is(1, 3)(id));
+    }
+    let old = view(&history, |id| id.number <= 3, Context::Follower(ReignId(0)), 380);
+    history.views.push(View { generation: 7, ..old });
+    let new = view(&history, |id| id.number <= 3 && !is(1, 3)(id), Context::Follower(ReignId(0)), 395);
+    history.views.push(View { generation: 7, life: 2, ..new });
+    assert_breaks(&history, Rule::Vanished);
+}
+
+#[test]
 fn an_acknowledgement_that_nobody_could_have_confirmed_is_found() {
     let mut history = good();
     history.silences.push(Silence { reign: ReignId(3), from: 960, until: 2000, because: "all were ahead" });
