@@ -15,7 +15,12 @@ fn leader(root: &TempRoot) -> Postgres {
 /// A running standby that streams from the leader and has all that is committed.
 #[track_caller]
 fn start_standby(leader: &Postgres) -> Postgres {
-    let mut standby = leader.clone_with_pg_basebackup("standby");
+    start_standby_called("standby", leader)
+}
+
+#[track_caller]
+fn start_standby_called(name: &str, leader: &Postgres) -> Postgres {
+    let mut standby = leader.clone_with_pg_basebackup(name);
     standby.follow(&leader.conninfo());
     standby.start();
     standby.wait_for_replay(leader.flush_lsn());
@@ -80,6 +85,35 @@ fn a_backup_of_a_promoted_leader_brings_the_history_of_its_timeline() {
         assert_starts(&leader, &directory, transactions);
     }
     load.stop();
+}
+
+#[test]
+fn the_wal_of_a_backup_over_two_timelines_is_read_along_its_history() {
+    let root = TempRoot::new("two-timelines");
+    let mut first = leader(&root);
+    first.pgbench(["-i", "-q", "-s", "1"]);
+    let (leader, standby) = (start_standby(&first), start_standby_called("other", &first));
+    // So many pages that the new leader's first checkpoint takes long; until then there are none of its timeline.
+    first.pgbench(["-n", "-t", "10"]);
+    first.sql("create table filler as select generate_series(1, 200000) as n");
+    let all = first.flush_lsn();
+    [&leader, &standby].into_iter().for_each(|standby| standby.wait_for_replay(all));
+    first.stop(Shutdown::Fast);
+    leader.promote();
+    standby.configure("primary_conninfo", &leader.conninfo());
+    standby.reload();
+    leader.sql("create table of_timeline_2 as select 1 as n");
+    standby.wait_for_replay(leader.flush_lsn());
+    for options in WAYS {
+        println!("{options:?}");
+        let backup = root.join("backup");
+        basebackup(&standby, &backup).args(options).run().success();
+        let directory = verified(&root, &backup);
+        let manifest = std::fs::read(directory.join("backup_manifest")).unwrap();
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+        assert_eq!(manifest["WAL-Ranges"].as_array().unwrap().len(), 2, "{options:?}");
+        assert_starts(&standby, &directory, 0);
+    }
 }
 
 #[test]

@@ -7,9 +7,11 @@ use walship_tests::base_backup::{assert_verifies, verify};
 use walship_tests::proxy::{Message, Proxy, Verdict};
 use walship_tests::{Options, Postgres, TempRoot, Tool, Version, Walsender, Walwriter, wait_until};
 
-/// So slow that an idle server with `TIMEOUT` asks for a reply several times before the copy ends.
+/// So slow that an idle server with `TIMEOUT` asks for a reply several times before the copy ends, and with
+/// `LONGER_TIMEOUT` at least once.
 const RATE: &str = "5M";
 const TIMEOUT: &str = "1s";
+const LONGER_TIMEOUT: &str = "5s";
 /// Without a wait that nobody ends, these take some seconds.
 const SOON: Duration = Duration::from_secs(50);
 
@@ -20,11 +22,22 @@ fn backup(root: &TempRoot, conninfo: &str, name: &str) -> Tool {
 /// Both formats at once, of a source that nobody writes to.
 #[track_caller]
 fn assert_ends(root: &TempRoot, conninfo: &str) {
-    let formats = ["p", "t"];
-    let runs = formats.map(|format| backup(root, conninfo, format).args(["-F", format, "-r", RATE]).spawn());
-    for (run, format) in runs.into_iter().zip(formats) {
+    assert_all_end(root, &[("", conninfo)]);
+}
+
+/// Both formats at once by each of these connections, of a source that nobody writes to.
+#[track_caller]
+fn assert_all_end(root: &TempRoot, conninfos: &[(&str, &str)]) {
+    let mut runs = Vec::new();
+    for (suffix, conninfo) in conninfos {
+        for format in ["p", "t"] {
+            let name = format!("{format}{suffix}");
+            runs.push((backup(root, conninfo, &name).args(["-F", format, "-r", RATE]).spawn(), name));
+        }
+    }
+    for (run, name) in runs {
         run.wait_within(SOON).success();
-        verify(root, &root.join(format)).succeed();
+        verify(root, &root.join(name)).succeed();
     }
 }
 
@@ -53,8 +66,11 @@ fn a_backup_of_an_idle_leader_of_postgresqls_ends() {
     let root = TempRoot::new("idle-leader");
     let leader = stock_leader(&root);
     leader.configure("wal_sender_timeout", TIMEOUT);
+    // Four backups begin with four checkpoints, and a slot is made only when its backup has begun.
+    leader.configure("wal_keep_size", "128MB");
     leader.reload();
-    assert_ends(&root, &leader.conninfo());
+    let longer = format!("{} options='-c wal_sender_timeout={LONGER_TIMEOUT}'", leader.conninfo());
+    assert_all_end(&root, &[("", &leader.conninfo()), ("-longer", &longer)]);
 }
 
 #[test]

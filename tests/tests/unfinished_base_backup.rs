@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 use walship_tests::base_backup::{assert_verifies, basebackup, verify};
-use walship_tests::{Options, Postgres, Process, TempRoot, Version, wait_until};
+use walship_tests::proxy::{Proxy, Verdict};
+use walship_tests::{Options, Postgres, Process, TempRoot, Tool, Version, wait_until};
 
 fn leader(root: &TempRoot) -> Postgres {
     let options = Options::default().wal_segment_mib(1).data_checksums().setting("max_wal_size", "1GB");
@@ -142,4 +143,53 @@ fn pages_that_the_server_finds_damaged_fail_the_run_unless_it_need_not_look() {
     basebackup(&leader, &directory).arg("--no-verify-checksums").run().success();
     // The copy is faithful, so its manifest is content with it.
     assert_verifies(&root, Version::V15, &directory, &[]);
+}
+
+/// Written to the log alone, again and again, so that no piece of a message is without one whole.
+const MARK: &[u8] = b"a mark that is in no file but those of the log;";
+
+/// A proxy that changes a bit of the last [`MARK`] in each piece of WAL that passes, in an archive or streamed.
+fn damages_wal(leader: &Postgres) -> Proxy {
+    Proxy::start(leader.port(), |message| {
+        let found = message.body.windows(MARK.len()).rposition(|window| window == MARK);
+        let (b'd', Some(at)) = (message.kind, found) else { return Verdict::Pass };
+        let mut bytes = message.encode();
+        bytes[5 + at] ^= 1;
+        Verdict::Replace(bytes)
+    })
+}
+
+#[test]
+fn wal_that_is_damaged_on_its_way_is_found_before_a_backup_is_called_one() {
+    let root = TempRoot::new("damaged-wal");
+    let leader = leader(&root);
+    let proxy = damages_wal(&leader);
+    let emit = format!(
+        "select pg_logical_emit_message(true, 'mark', repeat('{}', 3000))",
+        str::from_utf8(MARK).unwrap()
+    );
+    for (format, early) in FORMATS {
+        for wal in ["fetch", "stream"] {
+            println!("{format} {wal}");
+            let directory = root.join(format!("{format}-{wal}"));
+            let tool = Tool::ours(&root, "basebackup").args(["-c", "fast", "-d", &proxy.conninfo(), "-D"]);
+            let process = tool.arg(&directory).args(["-F", format, "-X", wal, "-r", "8M"]).spawn();
+            wait_until("the first file", || directory.join(early).exists());
+            leader.sql(&emit);
+            let line = process.wait().one_line_failure("invalid WAL at ");
+            assert!(!directory.join("backup_manifest").exists() && !directory.join("base.tar").exists());
+            if wal == "fetch" {
+                // Nothing else is wrong with it, and it took its time: whoever has the WAL elsewhere can use it.
+                assert!(line.contains(directory.to_str().unwrap()), "{line}");
+                for name in ["backup_manifest", if format == "p" { "global/pg_control" } else { "base.tar" }]
+                {
+                    let unfinished = directory.join(format!("{name}.unfinished"));
+                    std::fs::rename(unfinished, directory.join(name)).unwrap();
+                }
+                verify(&root, &directory).arg("-n").succeed();
+                verify(&root, &directory).run().one_line_failure("invalid WAL at ");
+            }
+        }
+    }
+    wait_for_slots_to_go(&leader);
 }

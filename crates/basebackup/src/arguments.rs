@@ -154,6 +154,9 @@ pub(crate) struct ServerArguments {
     /// Connection string or URI
     #[arg(short = 'd', long, value_name = "CONNSTR")]
     dbname: Option<String>,
+    /// Say whether it has this replication slot, too
+    #[arg(short = 'S', long, value_name = "SLOTNAME")]
+    pub(crate) slot: Option<String>,
 }
 
 impl ServerArguments {

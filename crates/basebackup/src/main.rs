@@ -67,11 +67,16 @@ fn run_server(arguments: &ServerArguments) -> anyhow::Result<ExitCode> {
         let system = client.identify_system().await?;
         // Ours, and no PostgreSQL, names this project with its version.
         let program = if version.contains("(walship ") { "walwriter" } else { "PostgreSQL" };
-        client.close().await;
-        anyhow::Ok(format!(
+        let mut said = format!(
             "program {program}\nversion {version}\nrole {role}\nsystem {}\ntimeline {}\n",
             system.system_id, system.timeline
-        ))
+        );
+        if let Some(slot) = &arguments.slot {
+            let is_there = client.read_slot(slot).await?.is_some();
+            said += if is_there { "slot present\n" } else { "slot missing\n" };
+        }
+        client.close().await;
+        anyhow::Ok(said)
     })?;
     print!("{printed}");
     Ok(ExitCode::SUCCESS)

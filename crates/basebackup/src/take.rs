@@ -11,6 +11,7 @@ mod direct;
 mod durability;
 mod error;
 mod feed;
+mod fetched_wal;
 mod finish;
 mod injector;
 mod inspection;

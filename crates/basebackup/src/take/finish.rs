@@ -33,23 +33,26 @@ pub(super) struct Completion<'a> {
 }
 
 impl Completion<'_> {
+    /// Leaves what has come, though it is no backup: all of it in its files, and the manifest under its unfinished name.
+    pub(super) fn leave(&self, received: &mut Received) {
+        let stored = finish_files(&mut received.output).and_then(|()| self.store_manifest(received));
+        if let Err(error) = stored {
+            tracing::warn!("could not keep all of what has come: {error}");
+        }
+    }
+
     /// Completes a backup in a directory.
     ///
     /// The order is what makes it safe: contents, then the directories that name them; then `pg_control`, or the
     /// archives' names; last the manifest, which vouches for all of it.
-    pub(super) fn run(&self, mut received: Received) -> Result<(), TakeError> {
+    pub(super) fn run(&self, received: &mut Received) -> Result<(), TakeError> {
         if let Some(settings) = &self.settings {
             self.write_settings(settings)?;
         }
-        let directories = match &mut received.output {
-            Output::Tree(tree) => {
-                tree.finish_files()?;
-                tree.directories().into_iter().map(Path::to_owned).collect()
-            }
-            Output::Archives(store) => {
-                store.finish_files()?;
-                vec![self.root.to_owned()]
-            }
+        finish_files(&mut received.output)?;
+        let directories = match &received.output {
+            Output::Tree(tree) => tree.directories().into_iter().map(Path::to_owned).collect(),
+            Output::Archives(_) => vec![self.root.to_owned()],
             Output::Elsewhere => return Ok(()),
         };
         self.sync_all(directories.iter().map(PathBuf::as_path))?;
@@ -69,10 +72,7 @@ impl Completion<'_> {
             }
             Output::Elsewhere => {}
         }
-        if let Some((bytes, _)) = &received.manifest {
-            self.write_manifest(bytes)?;
-        }
-        Ok(())
+        if received.manifest.is_some() { self.finish_manifest(received) } else { Ok(()) }
     }
 
     /// Appends to `postgresql.auto.conf` and makes the signal file.
@@ -91,22 +91,36 @@ impl Completion<'_> {
         append(STANDBY_SIGNAL, "")
     }
 
-    fn write_manifest(&self, bytes: &[u8]) -> Result<(), TakeError> {
-        let path = self.root.join(manifest::FILE_NAME);
-        let temporary = self.root.join(format!("{}{UNFINISHED}", manifest::FILE_NAME));
-        let file = OpenOptions::new().write(true).create_new(true).mode(self.file_mode).open(&temporary);
-        let mut file = file.map_err(FileError::on("create file", &temporary))?;
-        file.write_all(bytes).map_err(FileError::on("write to file", &temporary))?;
+    /// The manifest's name, and the one that it has before.
+    fn manifest_paths(&self) -> (PathBuf, PathBuf) {
+        let name = manifest::FILE_NAME;
+        (self.root.join(name), self.root.join(format!("{name}{UNFINISHED}")))
+    }
+
+    /// Writes the manifest, which has not got its name by that.
+    fn store_manifest(&self, received: &Received) -> Result<(), TakeError> {
+        let Some((bytes, _)) = &received.manifest else { return Ok(()) };
+        let (_, path) = self.manifest_paths();
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(self.file_mode);
+        let mut file = options.open(&path).map_err(FileError::on("create file", &path))?;
+        file.write_all(bytes).map_err(FileError::on("write to file", &path))?;
         if self.durable {
-            file.sync_all().map_err(FileError::on("fsync file", &temporary))?;
+            file.sync_all().map_err(FileError::on("fsync file", &path))?;
         }
+        Ok(())
+    }
+
+    fn finish_manifest(&self, received: &Received) -> Result<(), TakeError> {
+        self.store_manifest(received)?;
+        let (path, unfinished) = self.manifest_paths();
         if self.is_good {
-            fs::rename(&temporary, &path).map_err(FileError::on("rename file", &path))?;
+            fs::rename(&unfinished, &path).map_err(FileError::on("rename file", &path))?;
         }
         let synced = self.sync_all([self.root].into_iter());
         if synced.is_err() && self.is_good {
             // The name may or may not outlive a power cut, so nothing here is to be taken for a backup.
-            let _ = fs::rename(&path, &temporary);
+            let _ = fs::rename(&path, &unfinished);
         }
         synced
     }
@@ -119,4 +133,14 @@ impl Completion<'_> {
         }
         Ok(())
     }
+}
+
+/// All contents are in their files, and on the disk if that is wanted, after this.
+fn finish_files(output: &mut Output) -> Result<(), TakeError> {
+    match output {
+        Output::Tree(tree) => tree.finish_files()?,
+        Output::Archives(store) => store.finish_files()?,
+        Output::Elsewhere => {}
+    }
+    Ok(())
 }

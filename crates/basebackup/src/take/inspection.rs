@@ -6,13 +6,14 @@
 
 use std::collections::HashSet;
 
-use wal::{Lsn, SegmentSize, SystemId, TimelineId, WalFileName};
+use wal::{Lsn, SystemId, TimelineId};
 
 use super::error::TakeError;
+use super::fetched_wal::FetchedWal;
 use super::tablespace::Tablespace;
 use super::tree::{CONTROL_FILE, UNFINISHED_CONTROL_FILE};
 use crate::RelativePath;
-use crate::manifest;
+use crate::manifest::{self, Manifest};
 use crate::tar::{Header, MemberKind};
 use crate::verify::control;
 
@@ -40,8 +41,8 @@ pub(super) struct Inspection {
     label: Option<Vec<u8>>,
     map: Option<Vec<u8>>,
     control: Option<Vec<u8>>,
-    /// What is in `pg_wal`, and how long it is.
-    wal: Vec<(String, u64)>,
+    /// The WAL, if it is in the main archive.
+    fetched: Option<FetchedWal>,
 }
 
 /// What a complete backup must agree with.
@@ -52,15 +53,31 @@ pub(super) struct Agreed {
     pub(super) timeline: TimelineId,
     /// Where the server said that it ends.
     pub(super) end: Lsn,
+    pub(super) end_timeline: TimelineId,
     pub(super) system_id: SystemId,
-    /// The size of segments, if the WAL is in the main archive.
-    pub(super) fetched: Option<SegmentSize>,
+}
+
+impl Agreed {
+    /// The manifest, too, should be that of this backup.
+    pub(super) fn check_manifest(&self, manifest: &Manifest) -> Result<(), TakeError> {
+        let Self { start, end, system_id, .. } = self;
+        if let Some(other) = manifest.system_id.filter(|other| other != system_id) {
+            let why = format!("the manifest's system identifier is {other}, but the server's is {system_id}");
+            return wrong(why);
+        }
+        let first = manifest.wal_ranges.iter().map(|range| range.start).min();
+        let last = manifest.wal_ranges.iter().map(|range| range.end).max();
+        if (first, last) == (Some(*start), Some(*end)) {
+            return Ok(());
+        }
+        wrong(format!("the manifest's WAL ranges are not those of the backup, {start} to {end}"))
+    }
 }
 
 impl Inspection {
-    /// Of a backup with the tablespaces `announced`.
-    pub(super) fn new(announced: &[Tablespace], wants_map: bool) -> Self {
-        Self { announced: announced.to_vec(), wants_map, ..Self::default() }
+    /// Of a backup with the tablespaces `announced`, and with its WAL in the main archive if that is `fetched`.
+    pub(super) fn new(announced: &[Tablespace], wants_map: bool, fetched: Option<FetchedWal>) -> Self {
+        Self { announced: announced.to_vec(), wants_map, fetched, ..Self::default() }
     }
 
     /// An archive begins.
@@ -111,6 +128,10 @@ impl Inspection {
             return refuse(format!("file \"{path}\" was sent as a directory before"));
         }
         self.looking_at = None;
+        let name = path.to_string();
+        if let Some(wal) = &mut self.fetched {
+            wal.begin(name.strip_prefix("pg_wal/").filter(|_| self.is_main), header.size);
+        }
         if !self.is_main {
             return Ok(());
         }
@@ -122,14 +143,14 @@ impl Inspection {
         if let Some(content) = self.content() {
             *content = Some(Vec::new());
         }
-        if let Some(name) = path.to_string().strip_prefix("pg_wal/") {
-            self.wal.push((name.to_owned(), header.size));
-        }
         Ok(())
     }
 
     /// Contents of the member.
     pub(super) fn data(&mut self, bytes: &[u8]) {
+        if let Some(wal) = &mut self.fetched {
+            wal.data(bytes);
+        }
         if let Some(Some(content)) = self.content() {
             let room = LOOKED_AT.saturating_sub(content.len()).min(bytes.len());
             content.extend_from_slice(bytes.get(..room).unwrap_or_default());
@@ -149,8 +170,8 @@ impl Inspection {
         self.check_label(agreed)?;
         self.check_map()?;
         self.check_control(agreed)?;
-        match agreed.fetched {
-            Some(size) => self.check_wal(agreed, size),
+        match &self.fetched {
+            Some(wal) => wal.conclude(agreed.end, agreed.end_timeline).or_else(wrong),
             None => Ok(()),
         }
     }
@@ -201,30 +222,6 @@ impl Inspection {
         match control::check(content, Some(agreed.system_id)) {
             None => Ok(()),
             Some(error) => wrong(format!("\"{CONTROL_FILE}\": {error}")),
-        }
-    }
-
-    /// All segments from the start to the end, each as long as it should be.
-    fn check_wal(&self, agreed: &Agreed, size: SegmentSize) -> Result<(), TakeError> {
-        let length = u64::from(size.bytes());
-        let sent: HashSet<_> = self
-            .wal
-            .iter()
-            .filter(|(_, sent)| *sent == length)
-            .filter_map(|(name, _)| WalFileName::parse(name, size))
-            .filter_map(|name| match name {
-                WalFileName::Segment(_, segment) => Some(segment.as_u64()),
-                _ => None,
-            })
-            .collect();
-        let first = size.segment_of(agreed.start);
-        let last = size.segment_ending_at(agreed.end).max(first);
-        match (first.as_u64()..=last.as_u64()).find(|segment| !sent.contains(segment)) {
-            None => Ok(()),
-            Some(segment) => {
-                let name = wal::SegmentNo::new(segment).file_name(agreed.timeline, size);
-                wrong(format!("server did not send WAL segment {name}, which the backup needs"))
-            }
         }
     }
 }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use super::archive::{ArchiveStore, StoredArchive};
 use super::error::TakeError;
 use super::feed::{Feed, FeedError, Section, SectionReader};
+use super::fetched_wal::FetchedWal;
 use super::injector::Injector;
 use super::inspection::Inspection;
-use super::ledger::Ledger;
+use super::ledger::{Difference, Ledger};
 use super::members::{Discard, MemberSink, Unpacker};
 use super::options::Options;
 use super::tablespace::Tablespace;
@@ -44,13 +45,17 @@ pub(super) struct Receiver {
     pub(super) settings: Option<String>,
     /// For files that are added.
     pub(super) file_mode: u32,
+    /// What the WAL in the main archive is held against, if it is there.
+    pub(super) fetched: Option<FetchedWal>,
 }
 
 /// What was received.
 pub(super) struct Received {
     pub(super) output: Output,
-    /// The manifest, found to describe what was received; `None` if none was asked for.
+    /// The manifest; `None` if none was asked for.
     pub(super) manifest: Option<(Vec<u8>, Manifest)>,
+    /// In what it differs from what was received.
+    pub(super) differences: Vec<Difference>,
     /// What was seen of the archives.
     pub(super) inspection: Inspection,
 }
@@ -60,9 +65,10 @@ impl Receiver {
     pub(super) fn run(mut self) -> Result<Received, TakeError> {
         let checksums = self.options.manifest.and_then(|manifest| manifest.checksums);
         let mut ledger = Ledger::new(checksums);
-        let mut inspection = Inspection::new(&self.tablespaces, self.options.wants_tablespace_map());
+        let wants_map = self.options.wants_tablespace_map();
+        let mut inspection = Inspection::new(&self.tablespaces, wants_map, self.fetched.take());
         let mut seen = HashSet::new();
-        let mut manifest = None;
+        let (mut manifest, mut differences) = (None, Vec::new());
         let mut open = None;
         while let Some(section) = self.feed.next_section()? {
             runtime::fault::panic_if_wanted("panic in unpacking");
@@ -82,20 +88,26 @@ impl Receiver {
                     )?;
                 }
                 Section::Manifest if manifest.is_none() && self.options.manifest.is_some() => {
-                    manifest = Some(self.manifest(&ledger)?);
+                    let (bytes, parsed) = self.manifest()?;
+                    differences = ledger.compare(&parsed);
+                    manifest = Some((bytes, parsed));
                 }
                 _ => return Err(TakeError::Refused("archives or manifest out of order".to_owned())),
             }
         }
         self.check_complete(&seen, manifest.is_some())?;
         if let (Some(mut injector), Output::Archives(store)) = (open, &mut self.output) {
+            if !differences.is_empty() {
+                // What goes to standard output is not to end as an archive does.
+                return Err(TakeError::Differences(differences));
+            }
             if let Some((bytes, _)) = &manifest {
                 injector.add_file(manifest::FILE_NAME, bytes)?;
             }
             let archive = injector.finish()?;
             store.finish(archive)?;
         }
-        Ok(Received { output: self.output, manifest, inspection })
+        Ok(Received { output: self.output, manifest, differences, inspection })
     }
 
     /// Which tablespace an archive is of, and how it is compressed. Nothing about it may come as a surprise.
@@ -166,8 +178,8 @@ impl Receiver {
         Ok(None)
     }
 
-    /// Receives the manifest and holds what was received against it.
-    fn manifest(&mut self, ledger: &Ledger) -> Result<(Vec<u8>, Manifest), TakeError> {
+    /// Receives the manifest.
+    fn manifest(&mut self) -> Result<(Vec<u8>, Manifest), TakeError> {
         let mut bytes = Vec::new();
         while let Some(chunk) = self.feed.next_data()? {
             if bytes.len() + chunk.len() > MANIFEST_LIMIT {
@@ -176,8 +188,7 @@ impl Receiver {
             bytes.extend_from_slice(&chunk);
         }
         let manifest = Manifest::parse(&bytes)?;
-        let differences = ledger.compare(&manifest);
-        if differences.is_empty() { Ok((bytes, manifest)) } else { Err(TakeError::Differences(differences)) }
+        Ok((bytes, manifest))
     }
 
     fn check_complete(&self, seen: &HashSet<Option<u32>>, manifest: bool) -> Result<(), TakeError> {

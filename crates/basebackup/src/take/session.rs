@@ -19,6 +19,7 @@ use super::claim::Claims;
 use super::command::base_backup;
 use super::error::TakeError;
 use super::feed;
+use super::fetched_wal::FetchedWal;
 use super::finish::Completion;
 use super::inspection::Agreed;
 use super::options::{Destination, Format, Options, Slot, WalMethod};
@@ -30,7 +31,7 @@ use super::tablespace::Announcement;
 use super::tree::Tree;
 use super::wal_archive::WalArchive;
 use crate::file_error::FileError;
-use answers::{Modes, Position, finished, rows};
+use answers::{Modes, Position, finished, log_shape, rows};
 
 /// How long the server may take to hear that we leave.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -67,10 +68,14 @@ struct Session<'a> {
     claims: Claims,
     receiver: Option<std::thread::JoinHandle<Result<Received, TakeError>>>,
     wal: Option<BackgroundStream>,
+    /// All of it, once the receiver is through.
+    received: Option<Received>,
     modes: Modes,
     patience: Patience,
     /// All that the server had to send has come.
     all_came: bool,
+    /// It is a backup, and durable.
+    is_complete: bool,
 }
 
 impl<'a> Session<'a> {
@@ -79,10 +84,12 @@ impl<'a> Session<'a> {
             conninfo,
             patience: Patience::new(server, options.server_timeout),
             all_came: false,
+            is_complete: false,
             progress: Progress::new(options.progress, options.verbose),
             options: Arc::new(options),
             claims: Claims::default(),
             receiver: None,
+            received: None,
             wal: None,
             modes: Modes::PRIVATE,
         }
@@ -99,11 +106,9 @@ impl<'a> Session<'a> {
         let identify =
             async { client.identify_system().await.map_err(TakeError::server("could not identify system")) };
         let system = patience.wait("an answer to IDENTIFY_SYSTEM", identify).await?;
-        let fetched = match self.options.wal {
+        let shape = match self.options.wal {
             WalMethod::Fetch => {
-                let ask =
-                    async { client.wal_segment_size().await.map_err(TakeError::server("could not ask")) };
-                Some(patience.wait("wal_segment_size", ask).await?)
+                Some(patience.wait("the shape of the log", log_shape(&mut client, &system)).await?)
             }
             WalMethod::None | WalMethod::Stream => None,
         };
@@ -141,6 +146,7 @@ impl<'a> Session<'a> {
             tablespaces: announced.tablespaces,
             settings: settings.clone().filter(|_| self.options.format == Format::Tar),
             file_mode: self.modes.file,
+            fetched: shape.map(|shape| FetchedWal::new(shape, start.lsn)),
         };
         self.receiver = Some(std::thread::spawn(move || receiver.run()));
         self.pass_on(&mut stream, sender).await?;
@@ -155,13 +161,17 @@ impl<'a> Session<'a> {
             Err(damage @ TakeError::Damaged(_)) => Some(damage),
             Err(other) => return Err(other),
         };
-        let received = self.join_receiver()?;
-        let (timeline, system_id) = (start.timeline, system.system_id);
-        let agreed = Agreed { start: start.lsn, timeline, end: end.lsn, system_id, fetched };
-        self.check(&received, &agreed)?;
+        self.join_receiver()?;
+        self.check(&Agreed {
+            start: start.lsn,
+            timeline: start.timeline,
+            end: end.lsn,
+            end_timeline: end.timeline,
+            system_id: system.system_id,
+        })?;
         self.finish_wal(end).await?;
         let settings = settings.filter(|_| self.options.format == Format::Plain);
-        self.complete(received, settings, damage.is_none()).await?;
+        self.complete(settings, damage.is_none())?;
         if let Some(client) = stream.into_client() {
             // It is complete whether the server hears that or not.
             let _ = tokio::time::timeout(FAREWELL, client.close()).await;
@@ -172,8 +182,10 @@ impl<'a> Session<'a> {
     /// Ends all threads, and keeps or gives back the directories.
     async fn close(mut self, result: Result<(), TakeError>) -> Result<(), TakeError> {
         // The receiver's end of the feed has gone with the conversation, so it ends by itself.
-        let result = match (self.join_if_running(), result) {
-            (Some(Err(cause)), Err(TakeError::Abandoned)) => Err(cause),
+        let result = match (self.join_receiver(), result) {
+            // Who interrupts the farewell does not undo it.
+            _ if self.is_complete => Ok(()),
+            (Err(cause), Err(TakeError::Abandoned)) => Err(cause),
             (_, result) => result,
         };
         if let Some(wal) = self.wal.take() {
@@ -182,6 +194,9 @@ impl<'a> Session<'a> {
             let _ = tokio::time::timeout(WAL_PATIENCE, wal.join()).await;
         }
         let result = result.map_err(|error| self.left_behind(error));
+        if let (Err(TakeError::LeftBehind { .. }), Some(mut received)) = (&result, self.received.take()) {
+            self.completion(None, false).leave(&mut received);
+        }
         if matches!(result, Ok(()) | Err(TakeError::LeftBehind { .. })) {
             self.claims.keep();
         } else if self.options.no_clean && !self.claims.is_empty() {
@@ -193,12 +208,7 @@ impl<'a> Session<'a> {
 
     /// Hours of copying are not thrown away for what is found at their end; only whoever interrupts wants it gone.
     fn left_behind(&self, error: TakeError) -> TakeError {
-        let at_the_end = match &error {
-            TakeError::Interrupted => false,
-            // Found when the manifest came, which comes last.
-            TakeError::Differences(_) => true,
-            _ => self.all_came,
-        };
+        let at_the_end = self.all_came && !matches!(error, TakeError::Interrupted);
         if !at_the_end
             || self.claims.is_empty()
             || !matches!(self.options.destination, Destination::Directory(_))
@@ -271,73 +281,65 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn join_receiver(&mut self) -> Result<Received, TakeError> {
-        self.join_if_running().unwrap_or(Err(TakeError::Abandoned))
-    }
-
-    fn join_if_running(&mut self) -> Option<Result<Received, TakeError>> {
-        let thread = self.receiver.take()?;
+    /// Waits for the receiver, if it runs.
+    fn join_receiver(&mut self) -> Result<(), TakeError> {
+        let Some(thread) = self.receiver.take() else { return Ok(()) };
         let panicked = |_| Err(TakeError::Answer("internal error: the receiving thread panicked".to_owned()));
-        Some(thread.join().unwrap_or_else(panicked))
+        self.received = Some(thread.join().unwrap_or_else(panicked)?);
+        Ok(())
     }
 
     /// All of it has to be one backup: the one that the server told of.
-    fn check(&self, received: &Received, agreed: &Agreed) -> Result<(), TakeError> {
+    fn check(&mut self, agreed: &Agreed) -> Result<(), TakeError> {
+        let Some(received) = &mut self.received else { return Err(TakeError::Abandoned) };
+        let differences = std::mem::take(&mut received.differences);
+        if !differences.is_empty() {
+            return Err(TakeError::Differences(differences));
+        }
         if !matches!(received.output, Output::Elsewhere) {
             received.inspection.conclude(agreed)?;
         }
-        let Some((_, manifest)) = &received.manifest else { return Ok(()) };
-        if let Some(other) = manifest.system_id.filter(|&system| system != agreed.system_id) {
-            let system = agreed.system_id;
-            let why = format!("the manifest's system identifier is {other}, but the server's is {system}");
-            return Err(TakeError::Answer(why));
-        }
-        let first = manifest.wal_ranges.iter().map(|range| range.start).min();
-        let last = manifest.wal_ranges.iter().map(|range| range.end).max();
-        if first == Some(agreed.start) && last == Some(agreed.end) {
-            Ok(())
-        } else {
-            Err(TakeError::Answer(format!(
-                "the manifest's WAL ranges are not those of the backup, {} to {}",
-                agreed.start, agreed.end
-            )))
+        match &received.manifest {
+            Some((_, manifest)) => agreed.check_manifest(manifest),
+            None => Ok(()),
         }
     }
 
-    async fn complete(
-        &mut self,
-        received: Received,
-        settings: Option<String>,
-        is_good: bool,
-    ) -> Result<(), TakeError> {
+    fn complete(&mut self, settings: Option<String>, is_good: bool) -> Result<(), TakeError> {
         if matches!(self.options.destination, Destination::Stdout | Destination::Target { .. }) {
             return Ok(());
         }
-        let durable = !self.options.no_sync;
-        if durable {
+        if !self.options.no_sync {
             tracing::info!("syncing data to disk ...");
         }
-        let archives = match (self.options.format, self.options.wal) {
+        let Some(mut received) = self.received.take() else { return Err(TakeError::Abandoned) };
+        let completed = self.completion(settings, is_good).run(&mut received);
+        // Whatever is wrong with it, somebody may have to keep it.
+        self.received = Some(received);
+        completed?;
+        self.is_complete = is_good;
+        if is_good {
+            tracing::info!("base backup completed");
+        }
+        Ok(())
+    }
+
+    fn completion(&self, settings: Option<String>, is_good: bool) -> Completion<'_> {
+        let archives: Vec<PathBuf> = match (self.options.format, self.options.wal) {
             (Format::Tar, WalMethod::Stream) => {
                 let name = WalArchive::file_name(self.options.client_compression());
                 vec![self.root().join(format!("{name}{UNFINISHED}"))]
             }
             _ => Vec::new(),
         };
-        let archives: Vec<PathBuf> = archives;
-        let completion = Completion {
+        Completion {
             root: self.root(),
             claims: &self.claims,
             settings,
             archives,
             file_mode: self.modes.file,
-            durable,
+            durable: !self.options.no_sync,
             is_good,
-        };
-        completion.run(received)?;
-        if is_good {
-            tracing::info!("base backup completed");
         }
-        Ok(())
     }
 }

@@ -31,7 +31,7 @@ fn link(name: &str, to: &str) -> Header {
 }
 
 fn inspect(is_main: bool, wants_map: bool, members: &[Header]) -> Result<(), TakeError> {
-    let mut inspection = Inspection::new(&[tablespace()], wants_map);
+    let mut inspection = Inspection::new(&[tablespace()], wants_map, None);
     inspection.archive(is_main);
     members.iter().try_for_each(|member| inspection.begin(member))
 }
@@ -76,14 +76,14 @@ fn agreed() -> Agreed {
         start: Lsn::new(0x200_0028),
         timeline: TimelineId::FIRST,
         end: Lsn::new(0x320_0100),
+        end_timeline: TimelineId::FIRST,
         system_id: SystemId::new(77),
-        fetched: Some(SegmentSize::new(1 << 20).unwrap()),
     }
 }
 
 /// A backup of these files, concluded.
-fn conclude(files: &[(&str, &[u8])], segments: std::ops::Range<u32>) -> Result<(), TakeError> {
-    let mut inspection = Inspection::new(&[tablespace()], true);
+fn conclude(files: &[(&str, &[u8])]) -> Result<(), TakeError> {
+    let mut inspection = Inspection::new(&[tablespace()], true, None);
     inspection.archive(true);
     inspection.begin(&directory("global")).unwrap();
     inspection.begin(&directory("pg_wal")).unwrap();
@@ -91,43 +91,59 @@ fn conclude(files: &[(&str, &[u8])], segments: std::ops::Range<u32>) -> Result<(
         inspection.begin(&file(name)).unwrap();
         content.chunks(100).for_each(|chunk| inspection.data(chunk));
     }
-    for segment in segments {
-        let name = format!("pg_wal/0000000100000000{segment:08X}");
-        inspection.begin(&Header { size: 1 << 20, ..file(&name) }).unwrap();
-    }
     inspection.conclude(&agreed())
 }
 
 #[test]
-fn a_backup_has_its_label_its_map_its_control_file_and_its_wal() {
+fn a_backup_has_its_label_its_map_and_its_control_file() {
     let control = control_file();
     let files = |label: &'static str, map: &'static str, control: &'static [u8]| {
         [(LABEL, label.as_bytes()), (TABLESPACE_MAP, map.as_bytes()), (CONTROL_FILE, control)]
     };
     let control: &'static [u8] = control.leak();
     let map = "7 /srv/seven\n";
-    conclude(&files(LABEL_TEXT, map, control), 0x20..0x33).unwrap();
+    conclude(&files(LABEL_TEXT, map, control)).unwrap();
     let other: &'static [u8] = {
         let mut other = control.to_vec();
         other[0] ^= 1;
         other.leak()
     };
-    for (files, segments, word) in [
-        (&files(LABEL_TEXT, map, control)[1..], 0x20..0x33, "no \"backup_label\""),
-        (
-            &files("START WAL LOCATION: 0/3000028 (file x)\nSTART TIMELINE: 1\n", map, control),
-            0x20..0x33,
-            "0/2000028",
-        ),
-        (&files(LABEL_TEXT, "7 /etc\n", control), 0x20..0x33, "tablespace_map"),
-        (&files(LABEL_TEXT, "", control), 0x20..0x33, "tablespace_map"),
-        (&files(LABEL_TEXT, "7 /srv/seven\n8 /etc\n", control), 0x20..0x33, "tablespace_map"),
-        (&files(LABEL_TEXT, map, control)[..2], 0x20..0x33, "no \"global/pg_control\""),
-        (&files(LABEL_TEXT, map, other), 0x20..0x33, "pg_control"),
-        (&files(LABEL_TEXT, map, control), 0x20..0x32, "000000010000000000000032"),
-        (&files(LABEL_TEXT, map, control), 0x21..0x33, "000000010000000000000020"),
+    for (files, word) in [
+        (&files(LABEL_TEXT, map, control)[1..], "no \"backup_label\""),
+        (&files("START WAL LOCATION: 0/3000028 (file x)\nSTART TIMELINE: 1\n", map, control), "0/2000028"),
+        (&files(LABEL_TEXT, "7 /etc\n", control), "tablespace_map"),
+        (&files(LABEL_TEXT, "", control), "tablespace_map"),
+        (&files(LABEL_TEXT, "7 /srv/seven\n8 /etc\n", control), "tablespace_map"),
+        (&files(LABEL_TEXT, map, control)[..2], "no \"global/pg_control\""),
+        (&files(LABEL_TEXT, map, other), "pg_control"),
     ] {
-        let error = conclude(files, segments).unwrap_err().to_string();
+        let error = conclude(files).unwrap_err().to_string();
+        assert!(error.contains(word), "{word}: {error}");
+    }
+}
+
+#[test]
+fn a_manifest_is_that_of_the_backup() {
+    use crate::manifest::WalRange;
+    let Agreed { start, end, system_id, timeline, .. } = agreed();
+    let (middle, other) = (Lsn::new(0x300_0000), Lsn::new(0x300_0008));
+    let manifest = |system_id, ranges: &[(Lsn, Lsn)]| Manifest {
+        system_id,
+        files: Vec::new(),
+        wal_ranges: ranges.iter().map(|&(start, end)| WalRange { timeline, start, end }).collect(),
+    };
+    let good: &[(Lsn, Lsn)] = &[(middle, end), (start, middle)];
+    for system in [None, Some(system_id)] {
+        agreed().check_manifest(&manifest(system, good)).unwrap();
+        agreed().check_manifest(&manifest(system, &[(start, end)])).unwrap();
+    }
+    for (system, ranges, word) in [
+        (Some(SystemId::new(78)), good, "system identifier is 78"),
+        (None, &[(start, other)][..], "WAL ranges"),
+        (None, &[(other, end)], "WAL ranges"),
+        (None, &[], "WAL ranges"),
+    ] {
+        let error = agreed().check_manifest(&manifest(system, ranges)).unwrap_err().to_string();
         assert!(error.contains(word), "{word}: {error}");
     }
 }

@@ -1,9 +1,10 @@
 //! What the server says before and after the backup's data.
 
-use replication::client::{BackupEvent, BackupStream, Client, ResultSet};
-use wal::{Lsn, TimelineId};
+use replication::client::{BackupEvent, BackupStream, Client, IdentifySystem, ResultSet};
+use wal::{Lsn, TimelineHistory, TimelineId};
 
 use super::super::error::TakeError;
+use super::super::fetched_wal::LogShape;
 use super::super::patience::Patience;
 
 /// Permission bits, as the server's data directory has them.
@@ -44,6 +45,28 @@ impl Position {
             (Some(lsn), Some(timeline)) => Ok(Self { lsn, timeline: TimelineId::new(timeline) }),
             _ => Err(TakeError::Answer("server did not tell where the backup's WAL is".to_owned())),
         }
+    }
+}
+
+/// What the server's log is like at the moment.
+pub(super) async fn log_shape(client: &mut Client, system: &IdentifySystem) -> Result<LogShape, TakeError> {
+    let asked = client.wal_segment_size().await;
+    let segment_size = asked.map_err(TakeError::server("could not ask for the size of WAL segments"))?;
+    let history = timeline_history(client, system.timeline).await?;
+    Ok(LogShape { segment_size, system_id: system.system_id, history })
+}
+
+async fn timeline_history(client: &mut Client, timeline: TimelineId) -> Result<TimelineHistory, TakeError> {
+    if timeline == TimelineId::FIRST {
+        return Ok(TimelineHistory::root());
+    }
+    match client.timeline_history(timeline).await {
+        Ok((_, content)) => {
+            TimelineHistory::parse(timeline, &content).map_err(|error| TakeError::Answer(error.to_string()))
+        }
+        // Of a server whose history file is gone a backup is checked as well, if all of it is on this timeline.
+        Err(error) if error.code().is_some() => Ok(TimelineHistory::without_ancestors(timeline)),
+        Err(error) => Err(TakeError::server("could not ask for the history of the timeline")(error)),
     }
 }
 

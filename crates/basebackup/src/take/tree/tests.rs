@@ -43,7 +43,7 @@ impl Target {
     fn unpack(&self, members: &[(&str, MemberKind, &[u8])]) -> Result<Tree, TakeError> {
         let mut tree = Tree::new(&self.temp.path().join("data"), true);
         let mut ledger = Ledger::new(None);
-        let mut inspection = Inspection::new(&self.links, false);
+        let mut inspection = Inspection::new(&self.links, false, None);
         let mut unpacker = Unpacker::new("base.tar", None, &mut ledger, &mut inspection);
         let mut sink = tree.archive(None, &self.links);
         for chunk in archive(members).chunks(1000) {
