@@ -92,15 +92,16 @@ fn wait_for_full_socket(port: u16) {
     });
 }
 
-/// How many bytes wait in the sockets of the server at that port.
+/// How many bytes wait in the open connections of the server at that port. What an earlier one has left behind waits, too.
 fn unsent(port: u16) -> u64 {
+    const ESTABLISHED: &str = "01";
     let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let of_server = sockets.lines().skip(1).filter_map(|line| {
         let mut fields = line.split_whitespace().skip(1);
-        let (local, queues) = (fields.next()?, fields.nth(2)?);
+        let (local, state, queues) = (fields.next()?, fields.nth(1)?, fields.next()?);
         let local = u16::from_str_radix(local.split_once(':')?.1, 16).ok()?;
         let waiting = u64::from_str_radix(queues.split_once(':')?.0, 16).ok()?;
-        (local == port).then_some(waiting)
+        (local == port && state == ESTABLISHED).then_some(waiting)
     });
     of_server.sum()
 }
@@ -140,6 +141,45 @@ fn a_server_ends_though_a_follower_is_stopped() {
 }
 
 #[test]
+fn a_server_waits_for_a_follower_that_catches_up_and_not_for_one_that_trickles() {
+    let root = TempRoot::new("trickle");
+    let mut leader = Walwriter::start_new(&root, "leader", &[("max_wal_size", "1GB")]);
+    leader.sql("create table t (a int primary key, b text)");
+    // A message has 128 kB at most, and what is inserted is some 34 MB.
+    for (round, pause, is_given_up) in [(0, 600, true), (1, 15, false), (2, 80, false)] {
+        let slow = Arc::new(AtomicBool::new(false));
+        let is_slow = Arc::clone(&slow);
+        let proxy = Proxy::start(leader.port(), move |message| {
+            if message.as_wal().is_some() && is_slow.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(pause));
+            }
+            Verdict::Pass
+        });
+        let archive = root.dir(fresh("archive"));
+        let receiver = walreceiver(&root, &proxy.conninfo(), &archive).args(["-n", "--synchronous"]).spawn();
+        wait_until("the follower", || {
+            leader.sql("select count(*) from pg_stat_replication where state = 'streaming'") == "1"
+        });
+        slow.store(true, Ordering::SeqCst);
+        leader.sql(&format!(
+            "insert into t select {round} * {MANY} + g, repeat('x', 300) from generate_series(1, {MANY}) g"
+        ));
+        let all = leader.flush_lsn();
+        assert!(proxy.written() < all, "it has nothing left to catch up with");
+        if round == 2 {
+            // Worth waiting for, for some 20 seconds; but not against the operator's word.
+            end(leader.running(), &[Signal::TERM, Signal::TERM], 2, 2);
+        } else {
+            let finished = end(leader.running(), &[Signal::TERM], 0, 2);
+            assert_eq!(finished.stderr.contains("giving up a client"), is_given_up, "{finished}");
+            assert_eq!(proxy.flushed() < all, is_given_up, "{} of {all}", proxy.flushed());
+        }
+        drop((receiver, proxy));
+        leader.start();
+    }
+}
+
+#[test]
 fn a_server_ends_though_a_base_backup_is_not_read() {
     ends_whatever_stalls("backup", "base backup ends", MANY, |leader, root| {
         let directory = root.join(fresh("backup"));
@@ -158,6 +198,7 @@ fn a_server_ends_though_a_client_does_not_read() {
         let mut client = Wire::connect(leader.port());
         client.ask("select b from t");
         client.wait_for_bytes();
+        wait_for_full_socket(leader.port());
         client
     });
 }

@@ -8,6 +8,7 @@ use replication::server::{Authenticated, HandshakeError, ReplicationMode, Welcom
 use replication::tls::random;
 use tracing::info;
 
+use super::draining::Progress;
 use super::session::Session;
 use super::slots::TemporarySlots;
 use super::socket::Socket;
@@ -23,6 +24,8 @@ pub(super) struct Peer {
     pub(super) is_local: bool,
     pub(super) user: String,
     pub(super) application_name: String,
+    /// How far it is, for whoever waits for it at the end.
+    pub(super) progress: Arc<Progress>,
 }
 
 /// Why a connection ends, where that is worth more than silence.

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use replication::server::{SocketFile, addresses_of, bind_tcp, bind_unix};
 use tokio::net::{TcpListener, UnixListener};
@@ -114,8 +115,9 @@ impl Listeners {
     }
 }
 
-pub(super) const fn peer(address: String, is_local: bool) -> Peer {
-    Peer { address, is_local, user: String::new(), application_name: String::new() }
+pub(super) fn peer(address: String, is_local: bool) -> Peer {
+    let (user, application_name) = (String::new(), String::new());
+    Peer { address, is_local, user, application_name, progress: Arc::default() }
 }
 
 async fn accept_any(listeners: &[TcpListener]) -> io::Result<(tokio::net::TcpStream, SocketAddr)> {

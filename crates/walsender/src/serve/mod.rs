@@ -6,6 +6,7 @@
 mod answers;
 mod backup;
 mod connection;
+mod draining;
 mod listener;
 mod run;
 mod session;
@@ -26,6 +27,7 @@ use tokio::sync::watch;
 
 use crate::settings::Settings;
 use crate::source::Source;
+use draining::{Progress, Reached};
 
 pub use backup::{BackupOptions, CheckpointHook};
 pub use listener::{ListenError, ListenOptions, Listeners};
@@ -62,38 +64,33 @@ pub(crate) struct Shared {
     connections: Connections,
 }
 
-/// Who is connected, and whether anybody of them gets on.
+/// Who is connected, and how far each is.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
     /// Addresses, by the number of the connection.
-    peers: Mutex<BTreeMap<u64, String>>,
+    clients: Mutex<BTreeMap<u64, (String, Arc<Progress>)>>,
     next: AtomicU64,
-    /// Moved whenever a client has taken or confirmed something.
-    progress: AtomicU64,
 }
 
 impl Connections {
-    fn enter(&self, peer: String) -> u64 {
+    fn enter(&self, peer: String) -> (u64, Arc<Progress>) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.peers.lock().insert(number, peer);
-        number
+        let progress = Arc::<Progress>::default();
+        self.clients.lock().insert(number, (peer, progress.clone()));
+        (number, progress)
     }
 
     fn leave(&self, number: u64) {
-        self.peers.lock().remove(&number);
+        self.clients.lock().remove(&number);
     }
 
-    /// A client has taken or confirmed something.
-    pub(crate) fn got_on(&self) {
-        self.progress.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn progress(&self) -> u64 {
-        self.progress.load(Ordering::Relaxed)
+    fn reached(&self) -> Vec<(u64, Reached)> {
+        let clients = self.clients.lock();
+        clients.iter().map(|(number, (_, progress))| (*number, progress.now())).collect()
     }
 
     fn peers(&self) -> Vec<String> {
-        self.peers.lock().values().cloned().collect()
+        self.clients.lock().values().map(|(peer, _)| peer.clone()).collect()
     }
 }
 

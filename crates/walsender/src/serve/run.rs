@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use wal::{Lsn, TimelineId};
 
 use super::backup::remove_stale_holds;
 use super::connection::{ConnectionError, Peer, serve};
+use super::draining::Draining;
 use super::listener::peer;
 use super::slots::SlotKeeper;
 use super::socket::{Socket, StdSocket};
@@ -28,8 +29,8 @@ use crate::source::{Source, SourceError};
 const LOGGING_IN: usize = 64;
 /// How long to wait when the system has no more files or threads.
 const OUT_OF_RESOURCES: Duration = Duration::from_millis(100);
-/// How long at the end clients are waited for none of whom takes or confirms anything.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How often at the end clients are looked at.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What to serve, where, and how.
 #[derive(Debug, Clone)]
@@ -268,8 +269,8 @@ impl Server {
         self.listeners.port()
     }
 
-    /// Serves until `stop` is ready, and then until every follower has what is durable; but no longer than a few seconds after
-    /// any of them has last got on. Those that are given up still have threads, which end with the process: they read
+    /// Serves until `stop` is ready, and then until every follower has what is durable; but only as long as any of them gets on
+    /// (`draining`). Those that are given up still have threads, which end with the process: they read
     /// the directory, and write nothing but their own entries in it.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { listeners, shared, phase, adopter: _, mut adopted } = self;
@@ -308,21 +309,19 @@ impl Server {
         info!(connections = Arc::strong_count(&connections) - 1, "shutting down: letting followers go");
         phase.send_replace(Phase::Draining);
         drop(guard);
-        loop {
-            let before = shared.connections.progress();
-            if tokio::time::timeout(PATIENCE, done.recv()).await.is_ok() {
+        let mut draining = Draining::new(Instant::now());
+        while draining.goes_on(shared.connections.reached(), Instant::now()) {
+            if tokio::time::timeout(LOOK, done.recv()).await.is_ok() {
                 return;
             }
-            if shared.connections.progress() == before {
-                let peers = shared.connections.peers();
-                warn!(
-                    "giving up {} that took and confirmed nothing for {} seconds: {}",
-                    if peers.len() == 1 { "a client" } else { "clients" },
-                    PATIENCE.as_secs(),
-                    peers.join(", ")
-                );
-                return;
-            }
+        }
+        let peers = shared.connections.peers();
+        if !peers.is_empty() {
+            warn!(
+                "giving up {} that took and confirmed nothing for 5 seconds, or less than 1 MiB a second: {}",
+                if peers.len() == 1 { "a client" } else { "clients" },
+                peers.join(", ")
+            );
         }
     }
 }
@@ -355,7 +354,8 @@ fn spawn(shared: Arc<Shared>, client: Adopted, ticket: Ticket) -> io::Result<()>
     thread::Builder::new().name("walsender".to_owned()).spawn(move || {
         let _ticket = ticket;
         let address = peer.address.clone();
-        let number = shared.connections.enter(address.clone());
+        let (number, progress) = shared.connections.enter(address.clone());
+        let peer = Peer { progress, ..peer };
         let connections = shared.clone();
         let result = tokio::runtime::Builder::new_current_thread()
             .enable_all()

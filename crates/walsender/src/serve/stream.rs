@@ -18,13 +18,14 @@ use wal::{Lsn, TimelineId};
 
 use super::answers::complete;
 use super::connection::{ConnectionError, Peer};
+use super::draining::Progress;
 use super::session::CommandFailure;
 use super::slots::SlotInUse;
 use super::socket::Socket;
 use super::standing::{Ahead, Standing};
 use super::wal_feed::{FeedError, WalFeed};
 use super::wire::{Exchange, Outgoing, poll_exchange, poll_receive};
-use super::{Connections, Phase, Shared};
+use super::{Phase, Shared};
 use crate::source::Serving;
 
 /// The longest message a follower may send: a status has 34 bytes, hot standby feedback 25.
@@ -107,8 +108,7 @@ pub(super) async fn run(
         phase: shared.phase.clone(),
         stopping: false,
         in_stream: true,
-        connections: &shared.connections,
-        seen: (Lsn::INVALID, Lsn::INVALID),
+        progress: &peer.progress,
         heard_at: Instant::now(),
         transport,
         input,
@@ -204,9 +204,7 @@ struct Streamer<'a> {
     stopping: bool,
     /// Whether what the follower sends still belongs to the stream.
     in_stream: bool,
-    connections: &'a Connections,
-    /// Up to where WAL was handed out and was confirmed when that was last told.
-    seen: (Lsn, Lsn),
+    progress: &'a Progress,
     /// When the socket was last asked for messages of the follower.
     heard_at: Instant,
     transport: &'a mut Transport<Socket>,
@@ -270,13 +268,9 @@ impl Streamer<'_> {
     }
 
     /// Whoever waits for followers to go wants to know whether this one gets on.
-    fn tell_progress(&mut self) {
+    fn tell_progress(&self) {
         let positions = self.machine.positions();
-        let now = (positions.sent, positions.write.max(positions.flush));
-        if self.seen != now {
-            self.seen = now;
-            self.connections.got_on();
-        }
+        self.progress.tell(positions.sent, positions.write);
     }
 
     /// Whether everything handed out so far is sent.

@@ -67,20 +67,26 @@ impl<D: Database> Worker<D> {
             }
             Outcome::Replication { packet } => {
                 if let Err(error) = self.hand_over(token, packet) {
-                    self.refuse(token, &error);
+                    self.refuse(token, "", &error);
                 }
             }
             Outcome::Proved(startup) => {
                 if let Err(error) = self.admit(token, &startup) {
-                    self.refuse(token, &error);
+                    self.refuse(token, startup.get("user").unwrap_or_default(), &error);
                 }
             }
         }
     }
 
-    fn refuse(&mut self, token: Token, error: &ServerError) {
+    /// Turns a client away that says it is `user`.
+    fn refuse(&mut self, token: Token, user: &str, error: &ServerError) {
         let Some(connection) = self.connections.get_mut(token) else { return };
-        debug!(peer = %shown(connection.peer), %error, "connection refused");
+        // Of a server that is starting up everybody is told so, again and again.
+        if error.code == SqlState::CANNOT_CONNECT_NOW {
+            debug!(peer = %shown(connection.peer), user, "connection not authorized: {error}");
+        } else {
+            warn!(peer = %shown(connection.peer), user, "connection not authorized: {error}");
+        }
         let fatal = ServerError { severity: "FATAL".into(), severity_raw: "FATAL".into(), ..error.clone() };
         backend::error(&mut connection.output, &fatal);
         self.part(token);
@@ -152,6 +158,6 @@ impl<D: Database> Worker<D> {
 }
 
 /// A client's address for the log.
-fn shown(peer: Option<SocketAddr>) -> String {
+pub(super) fn shown(peer: Option<SocketAddr>) -> String {
     peer.map_or_else(|| "[local]".to_owned(), |peer| peer.to_string())
 }

@@ -25,10 +25,11 @@ use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
-use tracing::debug;
+use tracing::{debug, warn};
 use wal::Lsn;
 
 use super::Shared;
+use super::admission::shown;
 use super::connection::{Connection, Phase};
 use super::input::Pool;
 use super::mailbox::Mailbox;
@@ -152,8 +153,18 @@ impl<D: Database> Worker<D> {
             let Some(connection) = self.connections.get_mut(token) else { continue };
             connection.armed = None;
             match &mut connection.phase {
-                Phase::Startup(_) | Phase::Closing => {
-                    debug!(peer = ?connection.peer, "closing the connection: timeout");
+                Phase::Startup(_) => {
+                    let peer = shown(connection.peer);
+                    warn!(%peer, "connection not authorized: not let in within the authentication timeout");
+                    self.close(token);
+                }
+                Phase::Closing => {
+                    let peer = shown(connection.peer);
+                    if self.stopping {
+                        warn!(%peer, "giving up a client that does not read what it is told");
+                    } else {
+                        debug!(%peer, "closing the connection: timeout");
+                    }
                     self.close(token);
                 }
                 Phase::Talking { conversation, .. } if conversation.idle_timeout().is_some() => {
