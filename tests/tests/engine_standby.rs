@@ -1,7 +1,11 @@
 //! Hot standbys of walwriter, made while clients write, by our tools and by PostgreSQL's.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use walship_tests::proxy::{Proxy, Verdict};
 use walship_tests::{Process, Shutdown, TempRoot, Tool, Version, Walwriter, wait_until};
 
 fn leader(root: &TempRoot) -> Walwriter {
@@ -91,6 +95,48 @@ fn a_standby_killed_and_restarted_during_load_ends_with_the_leaders_pages() {
     stop_load(load);
     standby.wait_for_replay(leader.flush_lsn());
     standby.assert_ends_as(&mut leader);
+}
+
+#[test]
+fn a_backup_of_a_standby_that_has_half_a_record_ends_with_the_one_before() {
+    let root = TempRoot::new("half-a-record");
+    let leader = Walwriter::start_new(&root, "leader", &[("max_wal_size", "1GB")]);
+    leader.sql("create table t (a int primary key, b text)");
+    let slow = Arc::new(AtomicBool::new(false));
+    let is_slow = Arc::clone(&slow);
+    let proxy = Proxy::start(leader.port(), move |message| {
+        if message.as_wal().is_some() && is_slow.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Verdict::Pass
+    });
+    let directory = root.dir("standby");
+    Tool::ours(&root, "basebackup")
+        .args(["-d", &leader.conninfo(), "-c", "fast", "-D"])
+        .arg(&directory)
+        .succeed();
+    let mut standby = Walwriter::in_directory(&root, "standby", &directory);
+    standby.follow(&proxy.conninfo());
+    standby.start();
+    standby.wait_for_replay(leader.flush_lsn());
+    slow.store(true, Ordering::SeqCst);
+    // Messages end with pages, which records do not.
+    leader.sql("insert into t select g, repeat('x', 300) from generate_series(1, 100000) g");
+    let all = leader.flush_lsn();
+    for format in ["p", "t"] {
+        let backup = root.join(format!("backup-{format}"));
+        let tool = Tool::ours(&root, "basebackup").args(["-d", &standby.conninfo(), "-c", "fast", "-D"]);
+        tool.arg(&backup).args(["-X", "fetch", "-F", format]).succeed();
+        Tool::ours(&root, "basebackup").arg("verify").arg(&backup).succeed();
+    }
+    assert!(proxy.written() < all, "it has caught up already");
+    // Nobody needs more than the backup to start from it.
+    let backup = root.join("backup-p");
+    let _ = std::fs::remove_file(backup.join("standby.signal"));
+    let mut restored = Walwriter::in_directory(&root, "restored", &backup);
+    restored.configure("primary_conninfo", "");
+    restored.start();
+    assert_eq!(restored.sql("select count(*) from t"), "0");
 }
 
 #[test]

@@ -17,16 +17,18 @@ use replication::command::ReplicationOption;
 use replication::error::{ServerError, SqlState};
 use replication::message::{BackendMessage, CopyFormat};
 use replication::server::Connection;
-use replication::waldir::{ControlFile, Slot, SlotInfo, SlotName, Slots, WalClaim, WalDir, owner_of};
+use replication::waldir::{
+    ControlFile, SegmentReader, Slot, SlotInfo, SlotName, Slots, WalClaim, WalDir, WalDirError, owner_of,
+};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
 use tracing::{info, warn};
-use wal::{SegmentSize, SystemId};
+use wal::{Expectations, Lsn, SegmentNo, SegmentSize, Stop, SystemId, Validator, Walk};
 
 use super::connection::Peer;
 use super::session::{CommandFailure, CommandResult};
 use super::socket::Socket;
-use super::{Phase, Shared, answers};
+use super::{Origin, Phase, Shared, answers};
 use crate::source::Serving;
 
 /// What the slots of backups are called, followed by the process and a number.
@@ -92,6 +94,7 @@ pub(super) async fn run(
         options: backups.clone(),
         dir: shared.source.dir().clone(),
         serving: shared.source.serving(),
+        origin: shared.origin.clone(),
         system_id: serving.system_id,
         segment_size: serving.segment_size,
         hold: None,
@@ -126,7 +129,6 @@ pub(super) async fn run(
                 return Err(CommandFailure::Closed);
             }
         }
-        shared.connections.got_on();
         if !more {
             break;
         }
@@ -161,6 +163,7 @@ struct DirectorySource {
     options: BackupOptions,
     dir: WalDir,
     serving: watch::Receiver<Option<Serving>>,
+    origin: Origin,
     system_id: SystemId,
     segment_size: SegmentSize,
     hold: Option<Hold>,
@@ -211,7 +214,38 @@ impl BackupSource for DirectorySource {
             let message = "the server went away during the base backup";
             return Err(ServerError::error(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message).into());
         };
-        Ok(StopPoint { end: now.flush, timeline: now.timeline() })
+        // Whoever writes the log makes it durable record by record.
+        if !self.origin.is_received() {
+            return Ok(StopPoint { end: now.flush, timeline: now.timeline() });
+        }
+        let end = last_record_end(&self.dir, &now).map_err(|error| {
+            Box::new(ServerError::error(SqlState::INTERNAL_ERROR, format!("could not read WAL: {error}")))
+        })?;
+        Ok(StopPoint { end, timeline: now.timeline() })
+    }
+}
+
+/// The end of the last record that is durable as a whole. What is received may end within a record, of which nothing has been
+/// replayed; a server that had to recover to there from the backup alone never could.
+fn last_record_end(dir: &WalDir, now: &Serving) -> Result<Lsn, WalDirError> {
+    let Serving { segment_size: size, history, flush, .. } = now;
+    let mut reader = SegmentReader::new(dir.clone(), *size, history.clone());
+    let mut read = |at: Lsn, buffer: &mut [u8]| reader.read_at(history.timeline_at(at), at, buffer);
+    let mut segment = size.segment_ending_at(*flush);
+    loop {
+        let expect = Expectations::new(*size, history.clone());
+        let mut walk = Walk::new(Validator::new(size.start_of(segment), expect));
+        match walk.advance(&mut read, *flush) {
+            Ok(()) | Err(Stop::Ended) => {}
+            Err(Stop::Unreadable(error)) => return Err(error),
+            // Damage is found, and named, by whoever takes the backup.
+            Err(Stop::Invalid(_)) => return Ok(*flush),
+        }
+        // A record may be longer than segments are.
+        match (walk.validator().last_record(), segment.as_u64().checked_sub(1)) {
+            (None, Some(before)) => segment = SegmentNo::new(before),
+            _ => return Ok(walk.validator().record_end()),
+        }
     }
 }
 
