@@ -233,4 +233,17 @@ fn provision_standby_repoints_a_standby_moves_its_port_and_keeps_its_settings() 
         (provision.server().1, provision.sql("show wal_sender_timeout")),
         (ports[1].clone(), "7s".to_owned())
     );
+
+    // Made anew, it is what it was: its port, its settings, its slot, which is the only one.
+    kill_process(Pid::from_raw(provision.server().0).unwrap(), Signal::TERM).unwrap();
+    let pid_file = provision.directory.join("postmaster.pid");
+    wait_until("the standby to end", || !pid_file.exists());
+    let said = provision.run(&first, &["--rebuild"]).success().stderr;
+    assert!(said.contains("base backup complete"), "{said}");
+    assert_eq!(
+        (provision.server().1, provision.sql("show wal_sender_timeout"), provision.sql("show cluster_name")),
+        (ports[1].clone(), "7s".to_owned(), "it's".to_owned())
+    );
+    assert_eq!(first.sql("select slot_name, active from pg_replication_slots"), "other|t");
+    assert!(!root.join("other.old").exists());
 }

@@ -55,46 +55,94 @@ fn everything_is_refused(root: &TempRoot, data: &Path, said: &str) {
 
 #[test]
 fn a_postgresql_directory_is_left_alone_by_every_program_stopped_and_running() {
-    let root = TempRoot::new("foreign");
-    let options = Options::default().wal_segment_mib(1).setting("autovacuum", "off");
-    let mut server = Postgres::start_new(&root, "server", Version::V15, options);
-    server.script("create table precious as select generate_series(1, 1000) as g; checkpoint;");
-    let pid_file = std::fs::read(server.data().join("postmaster.pid")).unwrap();
-    everything_is_refused(&root, server.data(), "a data directory of PostgreSQL 15");
-    assert_eq!(std::fs::read(server.data().join("postmaster.pid")).unwrap(), pid_file);
-    assert_eq!(server.sql("select count(*) from precious"), "1000");
-    let taken =
-        Tool::ours(&root, "basebackup").args(["-d", &server.conninfo(), "-D"]).arg(server.data()).run();
-    assert!(taken.one_line_failure("").contains("not empty: it is a data directory of PostgreSQL 15"));
-    assert_eq!(server.sql("select count(*) from precious"), "1000");
-    server.stop(Shutdown::Fast).success();
-    let before = content(server.data());
-    everything_is_refused(&root, server.data(), "a data directory of PostgreSQL 15");
-    // Verifying its WAL is reading it, whatever is found in files that it has recycled.
-    Tool::ours(&root, "walreceiver").args(["verify", "-D"]).arg(server.wal_dir()).run();
-    assert!(content(server.data()) == before, "something was changed");
-    server.start();
-    assert_eq!(server.sql("select count(*) from precious"), "1000");
+    for version in Version::at_hand() {
+        println!("PostgreSQL {version}");
+        let root = TempRoot::new("foreign");
+        let options = Options::default().wal_segment_mib(1).setting("autovacuum", "off");
+        let mut server = Postgres::start_new(&root, "server", version, options);
+        server.script("create table precious as select generate_series(1, 1000) as g; checkpoint;");
+        let pid_file = std::fs::read(server.data().join("postmaster.pid")).unwrap();
+        let said = format!("a data directory of PostgreSQL {version}");
+        everything_is_refused(&root, server.data(), &said);
+        assert_eq!(std::fs::read(server.data().join("postmaster.pid")).unwrap(), pid_file);
+        assert_eq!(server.sql("select count(*) from precious"), "1000");
+        let taken =
+            Tool::ours(&root, "basebackup").args(["-d", &server.conninfo(), "-D"]).arg(server.data()).run();
+        assert!(taken.one_line_failure("").contains(&format!("not empty: it is {said}")));
+        assert_eq!(server.sql("select count(*) from precious"), "1000");
+        server.stop(Shutdown::Fast).success();
+        let before = content(server.data());
+        everything_is_refused(&root, server.data(), &said);
+        // Verifying its WAL is reading it, whatever is found in files that it has recycled.
+        Tool::ours(&root, "walreceiver").args(["verify", "-D"]).arg(server.wal_dir()).run();
+        assert!(content(server.data()) == before, "something was changed");
+        server.start();
+        assert_eq!(server.sql("select count(*) from precious"), "1000");
+    }
 }
 
 #[test]
 fn a_sender_over_a_postgresql_servers_wal_writes_nothing_there_and_keeps_no_slot() {
-    let root = TempRoot::new("foreign-wal");
-    let options = Options::default().wal_segment_mib(1).setting("autovacuum", "off");
-    let mut server = Postgres::start_new(&root, "server", Version::V15, options);
-    server.script("create table t as select generate_series(1, 1000) as g; checkpoint;");
-    server.stop(Shutdown::Fast).success();
-    let before = content(server.data());
-    let mut sender = Walsender::start_new(&root, server.data());
-    let refused = sender.try_command("CREATE_REPLICATION_SLOT standby PHYSICAL RESERVE_WAL");
-    assert!(refused.stderr.contains("cannot be kept in the pg_wal of another server"), "{refused}");
-    sender.command("CREATE_REPLICATION_SLOT passing TEMPORARY PHYSICAL RESERVE_WAL");
-    let received = root.dir("received");
-    let follower = pg_receivewal(&root, Version::V15, &sender.conninfo(), &received).spawn();
-    wait_until("the follower to stream", || !archive::wal_files(&received).is_empty());
-    follower.interrupt().success();
-    sender.terminate().success();
-    assert!(content(server.data()) == before, "something was changed");
+    for version in Version::at_hand() {
+        println!("PostgreSQL {version}");
+        let root = TempRoot::new("foreign-wal");
+        let options = Options::default().wal_segment_mib(1).setting("autovacuum", "off");
+        let mut server = Postgres::start_new(&root, "server", version, options);
+        server.script("create table t as select generate_series(1, 1000) as g; checkpoint;");
+        server.stop(Shutdown::Fast).success();
+        let before = content(server.data());
+        let mut sender = Walsender::start_new(&root, server.data());
+        let refused = sender.try_command("CREATE_REPLICATION_SLOT standby PHYSICAL RESERVE_WAL");
+        assert!(refused.stderr.contains("cannot be kept in the pg_wal of another server"), "{refused}");
+        sender.command("CREATE_REPLICATION_SLOT passing TEMPORARY PHYSICAL RESERVE_WAL");
+        let received = root.dir("received");
+        let follower = pg_receivewal(&root, version, &sender.conninfo(), &received).spawn();
+        wait_until("the follower to stream", || !archive::wal_files(&received).is_empty());
+        follower.interrupt().success();
+        sender.terminate().success();
+        assert!(content(server.data()) == before, "something was changed");
+    }
+}
+
+#[test]
+fn pg_rewind_neither_takes_a_walwriter_directory_for_its_source_nor_changes_one() {
+    let root = TempRoot::new("rewind");
+    let mut ours = Walwriter::start_new(&root, "ours", &[]);
+    ours.sql("create table t (x int primary key)");
+    let mut theirs = Postgres::start_new(&root, "theirs", Version::V15, Options::default().data_checksums());
+    theirs.stop(Shutdown::Fast).success();
+    let rewind = |target: &Path, source: &str| {
+        let tool = Tool::postgres(&root, Version::V15, "pg_rewind").arg("-D").arg(target);
+        let refused = tool.args(["-R", source]).run();
+        println!("{refused}");
+        assert_eq!(refused.code, Some(1), "{refused}");
+    };
+    let directory = |path: &Path| format!("--source-pgdata={}", path.display());
+    let their_content = content(theirs.data());
+    // A server that runs.
+    rewind(ours.data(), &directory(theirs.data()));
+    rewind(theirs.data(), &format!("--source-server={} dbname=postgres", ours.conninfo()));
+    assert_eq!(ours.sql("select count(*) from t"), "0");
+    // One that was killed: its lock file says nothing any more.
+    ours.kill9();
+    let mut killed = content(ours.data());
+    rewind(ours.data(), &directory(theirs.data()));
+    let mut left = content(ours.data());
+    [&mut killed, &mut left]
+        .into_iter()
+        .for_each(|content| drop(content.remove(&ours.data().join("postmaster.pid"))));
+    assert!(left == killed, "something was changed");
+    // One that was shut down, and a copy that would be a perfect source.
+    ours.start();
+    ours.stop(Shutdown::Fast).success();
+    let copy = root.copy_dir(ours.data(), "copy");
+    let our_content = content(ours.data());
+    rewind(ours.data(), &directory(theirs.data()));
+    rewind(theirs.data(), &directory(ours.data()));
+    rewind(ours.data(), &directory(&copy));
+    assert!(content(ours.data()) == our_content && content(theirs.data()) == their_content);
+    ours.start();
+    theirs.start();
 }
 
 #[test]

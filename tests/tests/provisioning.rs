@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use walship_tests::{Options, Postgres, TempRoot, Tool, Version, Walwriter, wait_until};
+use rustix::process::Signal;
+use walship_tests::proxy::{Proxy, Verdict};
+use walship_tests::{Finished, Options, Postgres, Process, TempRoot, Tool, Version, Walwriter, wait_until};
 
 fn provision(root: &TempRoot, leader: &str, directory: &Path) -> Tool {
     // The script finds the programs side by side.
@@ -65,7 +67,8 @@ fn whoever_gives_up_or_is_interrupted_takes_the_slot_and_the_server_away_and_can
     // A slot that is somebody else's stays.
     leader.sql("select pg_create_physical_replication_slot('other')");
     let other = root.join("other");
-    let failed = provision(&root, &leader.conninfo(), &other).args(["-c", "no_such_setting=1"]).run();
+    let wrong = ["-S", "other", "-c", "no_such_setting=1"];
+    let failed = provision(&root, &leader.conninfo(), &other).args(wrong).run();
     assert_eq!((failed.code, slots(&leader).as_str()), (Some(1), "other"), "{failed}");
     // Repeated, it is finished.
     provision(&root, &leader.conninfo(), &directory).run().success();
@@ -77,4 +80,52 @@ fn whoever_gives_up_or_is_interrupted_takes_the_slot_and_the_server_away_and_can
     let pid = rustix::process::Pid::from_raw(pid).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     wait_until("the standby to end", || !directory.join("postmaster.pid").exists());
+}
+
+#[test]
+fn a_signal_during_the_base_backup_leaves_neither_slot_nor_files_behind() {
+    let root = TempRoot::new("provision-interrupted");
+    let leader = Walwriter::start_new(&root, "leader", &[]);
+    leader.script(
+        "create table t (a int primary key, b text);
+        insert into t select g, repeat('x', 200) from generate_series(1, 20000) g; checkpoint;",
+    );
+    // So slow that a backup takes longer than anybody waits.
+    let proxy = Proxy::start(leader.port(), |message| {
+        if message.kind == b'd' && message.as_wal().is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        Verdict::Pass
+    });
+    let names = || {
+        let entries = std::fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let names = entries.map(|name| name.into_string().unwrap());
+        names.filter(|name| name.starts_with("standby")).collect::<Vec<_>>()
+    };
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 143)] {
+        let run = provision(&root, &proxy.conninfo(), &root.join("standby")).spawn();
+        let ended = interrupt_the_backup(run, &root, signal);
+        assert_eq!(ended.code, Some(code), "{ended}");
+        assert_eq!(slots(&leader), "", "{ended}");
+        assert_eq!(names(), ["standby.provision-lock"], "{ended}");
+    }
+    // What is somebody else's is taken only when it is named, and stays.
+    leader.sql("select pg_create_physical_replication_slot('standby')");
+    let refused = provision(&root, &proxy.conninfo(), &root.join("standby")).run();
+    assert!(refused.code == Some(1) && refused.stderr.contains("-S standby takes that one"), "{refused}");
+    let run = provision(&root, &proxy.conninfo(), &root.join("standby")).args(["-S", "standby"]).spawn();
+    let ended = interrupt_the_backup(run, &root, Signal::TERM);
+    assert_eq!((ended.code, slots(&leader).as_str()), (Some(143), "standby"), "{ended}");
+    assert_eq!(names(), ["standby.provision-lock"], "{ended}");
+}
+
+/// Sends a signal once the first file of the base backup has come.
+fn interrupt_the_backup(mut run: Process, root: &TempRoot, signal: Signal) -> Finished {
+    let early = root.join("standby.unfinished/backup_label");
+    wait_until("the first file of the backup", || {
+        assert!(run.is_running(), "{}", run.stderr());
+        early.exists()
+    });
+    run.signal(signal);
+    run.wait()
 }
