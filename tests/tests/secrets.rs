@@ -65,6 +65,18 @@ fn the_password_of_a_standby_is_shown_nowhere() {
             assert!(!text.contains("sesame"), "{text}");
         }
     }
+    // A file may have it, as for all of libpq's programs.
+    let file = root.file(
+        "passfile",
+        format!("127.0.0.1:{}:replication:postgres:{}\n", leader.port(), SECRET.replace('\\', "\\\\")),
+    );
+    let conninfo = format!("{} passfile={} application_name=file", leader.conninfo(), file.display());
+    standby.configure("primary_conninfo", &conninfo);
+    standby.process().signal(Signal::HUP);
+    wait_until("the password from the file", || {
+        let sql = "select count(*) from pg_stat_replication where application_name = 'file'";
+        ask(&root, &leader.conninfo(), SECRET, sql).stdout.trim() == "1"
+    });
     // What is wrong with a connection string is not told in its own words if a password may be among them.
     standby.stop(Shutdown::Fast).success();
     standby.configure("primary_conninfo", "host=a password=open sesame");
@@ -107,7 +119,19 @@ fn passwords_are_read_again_at_sighup_and_refusals_are_logged_with_peer_and_user
     server.process().signal(Signal::HUP);
     server.process().wait_for_stderr("passwords not changed");
     assert!(works("new") && !works("newer"));
+    // Another file needs a restart: the log says so each time, and what is shown is what is in force.
+    let others = root.file("others", "postgres:other\n");
+    server.configure("password_file", others.to_str().unwrap());
+    server.process().signal(Signal::HUP);
+    server.process().wait_for_stderr("parameter \"password_file\" cannot be changed without restarting");
+    assert_eq!(ask(&root, &conninfo, "new", "show password_file").stdout.trim(), users.to_str().unwrap());
+    assert!(works("new") && !works("other"));
+    // Who proved who he is, and is not let in all the same.
+    assert_eq!(ask(&root, &format!("{conninfo} options=-cno_such=1"), "new", "select 1").code, Some(2));
     let log = server.process().stderr();
+    let line = log.lines().find(|line| line.contains("unrecognized configuration parameter"));
+    let line = line.unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains("peer=127.0.0.1:") && line.contains("user=\"postgres\""), "{line}");
     let refused: Vec<_> =
         log.lines().filter(|line| line.contains("authentication failed for user \"postgres\"")).collect();
     // Of SQL and of replication.

@@ -209,6 +209,18 @@ impl Config {
         fixed.filter(differs).map(|definition| definition.name).collect()
     }
 
+    /// These settings, but those that cannot change while the server runs as they are in `running`: they stay what they are,
+    /// and are shown as that.
+    pub fn keeping_fixed(mut self, running: &Self) -> Self {
+        for definition in definitions().iter().filter(|definition| definition.context == Context::Start) {
+            match running.values.get(definition.name) {
+                Some(made) => self.values.insert(definition.name, made.clone()),
+                None => self.values.remove(definition.name),
+            };
+        }
+        self
+    }
+
     fn value(&self, definition: &Definition) -> Value {
         match self.values.get(definition.name) {
             Some((value, _)) => value.clone(),

@@ -159,3 +159,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_cannot_change_while_the_server_runs_stays_what_it_is_and_is_named_each_time() {
+    let load = |main: &str| Config::load(directory(main, None).path(), &[]).unwrap();
+    let running = load("password_file = 'one'\nrestore_command = 'a'\n");
+    let mut live = running;
+    for _ in 0..2 {
+        let new = load("password_file = 'two'\nrestore_command = 'b'\nmax_connections = 5\n");
+        assert_eq!(live.needs_restart(&new), ["max_connections", "password_file"]);
+        live = new.keeping_fixed(&live);
+        assert_eq!((live.text("password_file"), live.text("restore_command")), ("one".into(), "b".into()));
+        assert_eq!(live.integer("max_connections"), 100);
+    }
+    let back = load("password_file = 'one'\n");
+    assert!(live.needs_restart(&back).is_empty());
+}

@@ -246,10 +246,11 @@ fn reload_passwords(passwords: Option<&PasswordFile>) {
 fn reload<N: Node>(node: &N, options: &ServeOptions, live: &LiveConfig) {
     match Config::load(&options.directory, &options.overrides) {
         Ok(new) => {
-            let new = Arc::new(new);
-            for name in live.current().needs_restart(&new) {
+            let running = live.current();
+            for name in running.needs_restart(&new) {
                 warn!("parameter \"{name}\" cannot be changed without restarting the server");
             }
+            let new = Arc::new(new.keeping_fixed(&running));
             program::set_log_level(log_level(&new));
             *live.0.write() = new.clone();
             node.reload(&new);
