@@ -69,6 +69,8 @@ pub(crate) struct Replayer {
     numbers: Numbers,
     timeline: TimelineId,
     run: UnfinishedRun,
+    /// The end of the last run that was begun to be applied.
+    begun: Lsn,
     lanes: Lanes,
     met: Met,
     runs: u64,
@@ -83,6 +85,7 @@ impl Replayer {
             numbers: Numbers::new(checkpoint.next_xid, checkpoint.next_oid),
             timeline: checkpoint.timeline,
             run: UnfinishedRun::default(),
+            begun: Lsn::INVALID,
             lanes: Lanes::new(pool),
             met: Met::default(),
             runs: 0,
@@ -99,7 +102,13 @@ impl Replayer {
         self.met.end
     }
 
-    /// The start of the record that ends there.
+    /// The end of what is on the pages, or is about to be. Beyond [`Replayer::end`] where replay has stopped in a run, some of
+    /// which was applied.
+    pub(crate) fn applied(&self) -> Lsn {
+        self.met.end.max(self.begun)
+    }
+
+    /// The start of the record that ends at [`Replayer::end`].
     pub(crate) fn last(&self) -> Lsn {
         self.met.last
     }
@@ -115,10 +124,12 @@ impl Replayer {
     }
 
     /// Replay goes on after [`Replayer::end`] in `source`, which has newer timelines than before: whatever of an unfinished
-    /// run came after that was discarded.
+    /// run came after that was discarded. Nothing of such a run was applied.
     pub(crate) fn set_source(&mut self, source: LogSource, rewound: bool) {
         self.source = source;
         if rewound {
+            let (begun, end) = (self.begun, self.met.end);
+            assert!(begun <= end, "nothing is discarded that was applied: up to {begun}, past {end}");
             self.run.clear();
         }
     }
@@ -175,6 +186,7 @@ impl Replayer {
             // Nothing follows a SWITCH in its segment: a timeline that begins there begins with the next one.
             let size = self.source.segment_size;
             let end = if is_switch { size.end_of(size.segment_ending_at(record.end)) } else { record.end };
+            assert!(self.met.end < end, "records are applied in the order of the log: {end} after {}", self.met.end);
             (self.met.last, self.met.end) = (record.start, end);
         }
         Ok(())
@@ -205,20 +217,25 @@ impl Replayer {
         Ok(())
     }
 
-    /// Applies the gathered run, which ends at `end`.
+    /// Applies the gathered run, which ends at `end`. It stays gathered: after [`EngineError::Stopped`] its COMMIT record comes
+    /// again, and all of the run has to be applied then, whatever of it was published before.
     fn apply_run(&mut self, end: Lsn) -> Result<(), EngineError> {
+        assert!(self.met.end < end, "runs are applied in the order of the log: {end} after {}", self.met.end);
+        self.begun = end;
         let run = std::mem::take(&mut self.run);
-        match run.records() {
-            Some(records) => {
-                for (record_end, bytes) in records {
-                    self.apply_blocks(bytes, record_end, end)?;
-                }
-            }
-            None => self.apply_from_log(run.start(), end)?,
-        }
+        let outcome = self.apply_records(&run, end);
         self.run = run;
+        outcome?;
         if self.lanes.is_full() {
             self.lanes.publish()?;
+        }
+        Ok(())
+    }
+
+    fn apply_records(&mut self, run: &UnfinishedRun, end: Lsn) -> Result<(), EngineError> {
+        let Some(records) = run.records() else { return self.apply_from_log(run.start(), end) };
+        for (record_end, bytes) in records {
+            self.apply_blocks(bytes, record_end, end)?;
         }
         Ok(())
     }
@@ -258,6 +275,11 @@ impl Replayer {
         let malformed = |reason: String| EngineError::Replay { lsn: place.start, reason };
         let Some(decoded) = XlogRecord::decode(record, WalVersion::V15) else { return Ok(()) };
         match decoded.map_err(|error| malformed(error.to_string()))? {
+            XlogRecord::CheckpointShutdown(checkpoint) | XlogRecord::CheckpointOnline(checkpoint)
+                if checkpoint.redo > place.start =>
+            {
+                return Err(malformed(format!("it is a checkpoint whose redo position, {}, is past it", checkpoint.redo)));
+            }
             XlogRecord::CheckpointShutdown(checkpoint) | XlogRecord::CheckpointOnline(checkpoint) => {
                 self.numbers.saw_xid(Xid::new((checkpoint.next_xid as u32).wrapping_sub(1)));
                 self.numbers.saw_tree_limit(checkpoint.next_oid);

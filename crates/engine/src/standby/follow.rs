@@ -49,7 +49,8 @@ impl Standby {
         let newest = directory.newest_timeline()?;
         let history = directory.history(newest)?;
         let replayed = TimelinePosition { timeline: replayer.timeline(), lsn: replayer.end() };
-        directory.check(replayed, &history)?;
+        // Where replay has stopped in the middle of a run, what it lacks the space for is ahead of that.
+        directory.check(TimelinePosition { lsn: replayer.applied(), ..replayed }, &history)?;
         // Before it is consistent, pages are ahead of replay.
         directory.check(directory.admitted(), &history)?;
         let source = directory.source(newest)?;

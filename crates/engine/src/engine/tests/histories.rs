@@ -148,6 +148,33 @@ fn the_beginning_of_a_transaction_past_the_fork_is_forgotten() {
 }
 
 #[test]
+fn a_transaction_past_the_fork_that_a_full_disk_has_stopped_half_way_is_not_forgotten() {
+    let (disk, leader, behind, ahead) = leader_and_two();
+    let standby = follow(&ahead);
+    let mut random = Random::new(11);
+    let value: Vec<u8> = (0..100_000).map(|_| random.below(256) as u8).collect();
+    let mut transaction = leader.begin(Isolation::ReadCommitted, false);
+    transaction.put(CATALOG, b"late", &value).unwrap();
+    let late = transaction.commit().unwrap();
+    flush(&leader);
+    ship(&disk, &ahead);
+    ahead.limit_space(Some(0));
+    assert!(matches!(standby.replay_to(late.lsn), Err(EngineError::Stopped(_))));
+    assert!(standby.replayed() < late.lsn);
+    ahead.limit_space(None);
+    let promoted = promote(&behind);
+    tell(&behind, &ahead);
+    assert_diverged(standby.follow_newest_timeline(), late.lsn, 2);
+    // Nothing of it was written, and a restart forgets it.
+    drop(standby);
+    let standby = try_follow(&ahead).unwrap();
+    assert_eq!(keys(standby.engine()), ["a"]);
+    ship(&behind, &ahead);
+    standby.replay_to(promoted.log().flushed()).unwrap();
+    assert_eq!(keys(standby.engine()), ["a", "new"]);
+}
+
+#[test]
 fn a_leaders_progress_is_the_end_of_its_log_however_it_ended() {
     for orderly in [false, true] {
         let (disk, leader, behind, _) = leader_and_two();

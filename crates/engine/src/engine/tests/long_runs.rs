@@ -161,3 +161,28 @@ fn a_standbys_readers_keep_their_snapshot_while_a_run_longer_than_memory_is_repl
     assert!(rows(&reader, CATALOG) == before);
     assert!(rows_now(standby.engine(), CATALOG) == rows_now(&leader, CATALOG));
 }
+
+#[test]
+fn a_standby_whose_disk_is_full_in_the_middle_of_a_run_longer_than_memory_has_all_of_it_in_the_end() {
+    let leader_disk = lifecycle::init();
+    let leader = lifecycle::start(&leader_disk);
+    let disk = lifecycle::duplicate(&leader_disk);
+    let standby = lifecycle::follow(&disk);
+    let (start, end, before) = write_long_run(&leader);
+    lifecycle::ship(&leader_disk, &disk);
+    standby.replay_to(start).unwrap();
+    let mut stops = 0;
+    loop {
+        // Enough for one of the pieces of 16 MiB that it is published in, and for some more, as is claimed; not for two.
+        disk.limit_space(Some(24 << 20));
+        match standby.replay_to(end) {
+            Ok(replayed) => break assert_eq!(replayed, end),
+            Err(EngineError::Stopped(_)) => stops += 1,
+            Err(error) => panic!("{}", error.chain()),
+        }
+        assert!(stops < 10, "it never goes on");
+        assert!(standby.replayed() == start && rows_now(standby.engine(), CATALOG) == before);
+    }
+    assert!(stops > 0, "there was space for everything");
+    assert!(rows_now(standby.engine(), CATALOG) == rows_now(&leader, CATALOG));
+}
