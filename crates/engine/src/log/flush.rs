@@ -83,9 +83,20 @@ impl Shared {
 
     /// Flushes everything appended, unless somebody is flushing already.
     pub(super) fn flush_behind(&self) {
-        if self.flushed.load() < self.inserted.load()
-            && let Some(turn) = self.group.try_turn()
-        {
+        if self.has_unflushed() {
+            self.flush_in_turn();
+        }
+    }
+
+    /// Whether something was appended that is not durable. On a standby for a moment, too, while what was received is told
+    /// of ([`Shared::advance`]): who acts on it may come when that moment is over.
+    pub(super) fn has_unflushed(&self) -> bool {
+        self.flushed.load() < self.inserted.load()
+    }
+
+    /// Flushes, unless somebody is flushing already. Right when there is nothing to flush, too.
+    pub(super) fn flush_in_turn(&self) {
+        if let Some(turn) = self.group.try_turn() {
             let end = self.sync();
             drop(turn);
             self.tell(end);
@@ -150,7 +161,8 @@ impl Shared {
         }
         self.segments.set_timeline(timeline);
         let Some(_turn) = self.group.take_turn(|| self.flushed.load() >= flushed) else { return };
-        // Nothing is pending, and it begins where the log does: lest the writer thread take the log back to there.
+        // Nothing is pending, and it begins where the log ends now: lest the writer thread, which may come late (see
+        // `has_unflushed`), take the log back to where that was.
         self.pending.lock().restart(flushed);
         self.inserted.store(flushed);
         self.written.store(flushed);

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use disk::{CrashChoices, Disk, SimDisk};
 use wal::{Lsn, TimelineHistory, TimelineId};
@@ -123,6 +124,27 @@ fn a_followers_position_moves_as_it_is_told_and_wakes_who_waits() {
     assert_eq!((log.flushed(), log.inserted()), (further, further));
     log.advance(end.position, TimelineId::FIRST);
     assert_eq!(log.flushed(), further);
+}
+
+#[test]
+fn a_flush_that_began_while_a_followers_log_moved_takes_it_back_nowhere() {
+    let (disk, end) = received(&[100]);
+    let log = Log::follow(Arc::new(disk), Path::new(DIR), options(), end).unwrap();
+    // What the writer thread sees if it looks while the log is being moved: something to flush.
+    let seen = Arc::new(AtomicBool::new(false));
+    let (looks, shared) = (Arc::clone(&seen), Arc::downgrade(&log.shared));
+    log.subscribe(move |_| looks.store(shared.upgrade().unwrap().has_unflushed(), Ordering::SeqCst));
+    let further = Lsn::new(end.position.as_u64() + 8000);
+    log.advance(further, TimelineId::FIRST);
+    assert!(seen.load(Ordering::SeqCst) && !log.shared.has_unflushed());
+    // And what it does when it gets its turn, which is after that.
+    log.shared.flush_in_turn();
+    log.shared.write_out();
+    assert_eq!((log.inserted(), log.written(), log.flushed()), (further, further, further));
+    // From where it is, it goes on.
+    let furthest = Lsn::new(further.as_u64() + 8000);
+    log.advance(furthest, TimelineId::FIRST);
+    assert_eq!((log.inserted(), log.written(), log.flushed()), (furthest, furthest, furthest));
 }
 
 #[test]
