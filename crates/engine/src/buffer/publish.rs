@@ -28,9 +28,11 @@ struct Publishing<'a> {
 impl BufferPool {
     /// Makes new versions of pages the newest ones, and dirty. Pages that were not there before are created.
     ///
-    /// Only for the holder of the writer lock. Every page carries the `pd_lsn` of the run's end, which is above that of
-    /// any page published before; readers see the pages when a snapshot at that LSN or later is current. Cannot fail: if
-    /// no page can be written to make room for new ones, the pool grows instead (`BufferPool::check_takes_changes`).
+    /// Only for the holder of the writer lock, or whoever replays. Every page carries the `pd_lsn` of the end of the run that
+    /// changed it last: the same for all that a commit publishes, any of a batch's for replay's. None is below that of a page
+    /// published by an earlier call, once there are snapshots; readers see the pages when a snapshot at that LSN or later is
+    /// current, and none is between the runs of one call. Cannot fail: if no page can be written to make room for new ones, the
+    /// pool grows instead (`BufferPool::check_takes_changes`).
     pub fn publish(&self, pages: impl IntoIterator<Item = (PageId, SharedPage)>) {
         let mut superseded = self.lock_superseded();
         let mut publishing = Publishing {
@@ -40,13 +42,19 @@ impl BufferPool {
             oldest: self.snapshots.oldest(),
             needed: None,
         };
+        let (keeps_older, oldest) = (publishing.keeps_older, publishing.oldest);
+        let before = publishing.superseded.newest();
         let (mut count, mut newest) = (0, Lsn::INVALID);
         for (id, page) in pages {
-            newest = newest.max(page.lsn());
+            let lsn = page.lsn();
+            assert!(!keeps_older || before <= lsn, "{id} of {lsn} is published after pages of {before}");
+            newest = newest.max(lsn);
             publishing.publish_one(id, page);
             count += 1;
         }
-        let oldest = publishing.oldest;
+        if keeps_older {
+            superseded.reached(newest);
+        }
         self.trim_after_publish(&mut superseded, oldest, count, newest);
     }
 }
@@ -83,6 +91,8 @@ impl Publishing<'_> {
         let lsn = page.lsn();
         let freed = &mut self.superseded.freed;
         if !goes_back && (!self.keeps_older || !frame.can_be_superseded_at(lsn)) {
+            let before = frame.newest_lsn();
+            assert!(!self.keeps_older || before <= lsn, "{id} does not go back from {before} to {lsn}");
             freed.push(frame.replace(page));
             return None;
         }

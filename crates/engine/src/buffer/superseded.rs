@@ -25,9 +25,16 @@ const SLACK: usize = 4096;
 /// Which versions have been superseded, and by when.
 #[derive(Debug)]
 pub(super) struct Superseded {
-    /// A version with this LSN of this page was published over another one. Ascending by LSN. What is behind it may be
-    /// gone by now; but every older version has its successor's entry here.
+    /// A version with this LSN of this page was published over another one. What is behind it may be gone by now; but every
+    /// older version has its successor's entry here.
+    ///
+    /// Calls of [`BufferPool::publish`] come in the order of the log: no entry is older than one of an earlier call. Those of
+    /// one call come in any order, because replay publishes many runs at once, lane by lane. So an entry may wait behind a newer
+    /// one of its call, but for no longer than until the snapshots have all passed that call: none lies between its runs,
+    /// and what is behind an entry is looked up by page when its turn comes.
     queue: VecDeque<(Lsn, PageId)>,
+    /// The newest version that was published since older ones are kept.
+    newest: Lsn,
     /// Older versions that there may be.
     limit: usize,
     /// Beyond the limit with no snapshot to cancel: how many it takes before all pages are looked at again.
@@ -38,7 +45,17 @@ pub(super) struct Superseded {
 
 impl Superseded {
     pub(super) fn new(limit: usize) -> Self {
-        Self { queue: VecDeque::new(), limit, sweep_above: limit, freed: Vec::new() }
+        Self { queue: VecDeque::new(), newest: Lsn::INVALID, limit, sweep_above: limit, freed: Vec::new() }
+    }
+
+    /// The newest version of any page that earlier calls have published, since older ones are kept.
+    pub(super) fn newest(&self) -> Lsn {
+        self.newest
+    }
+
+    /// A call has published versions up to this one.
+    pub(super) fn reached(&mut self, newest: Lsn) {
+        self.newest = self.newest.max(newest);
     }
 
     pub(super) fn push(&mut self, lsn: Lsn, id: PageId) {

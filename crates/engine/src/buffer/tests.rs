@@ -152,6 +152,33 @@ fn versions_go_when_no_snapshot_needs_them() {
 }
 
 #[test]
+fn versions_of_many_runs_that_replay_publishes_at_once_go_whatever_order_they_come_in() {
+    let bench = pool(64, 1000);
+    bench.commit(10, 0..30);
+    let old = bench.pool.snapshots().register_current();
+    for batch in 1..4_u64 {
+        // Each page by another run, the newest first, the oldest last, and others between.
+        let runs = (0..30_u64).map(|at| (at as u32, 100 * batch + if at == 0 { 29 } else { (at * 7) % 29 }));
+        bench.pool.publish(runs.map(|(block, lsn)| (id(block), page(block, lsn))));
+        bench.pool.snapshots().advance(Lsn::new(100 * batch + 40));
+        assert!((0..30).all(|block| bench.at(block, &old).unwrap() == 10));
+    }
+    let current = bench.pool.snapshots().register_current();
+    assert!((0..30).all(|block| bench.at(block, &current).unwrap() == bench.latest(block)));
+    drop((old, current));
+    bench.pool.trim();
+    assert_eq!(bench.pool.stats().versions, 0);
+}
+
+#[test]
+#[should_panic(expected = "of 0/13 is published after pages of 0/14")]
+fn nothing_is_published_that_is_older_than_what_was_published_before() {
+    let bench = pool(16, 100);
+    bench.commit(20, [1]);
+    bench.publish(19, [2]);
+}
+
+#[test]
 fn publishing_alone_keeps_the_versions_few() {
     let bench = pool(64, 1000);
     for lsn in 10..2000 {
