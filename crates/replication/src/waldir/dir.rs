@@ -3,21 +3,18 @@
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
 
 use disk::{Disk, OpenMode, OsDisk, read_file};
 use wal::page::{LONG_HEADER, PageHeader};
 use wal::{SegmentSize, TimelineHistory, TimelineId};
 
 use super::{
-    Compression, ControlFile, ControlFileError, Listing, SegmentFile, SkippedSegment, StreamingStart,
-    WalDirError, find_streaming_start,
+    Compression, ControlFile, Listing, SegmentFile, SkippedSegment, StreamingStart, WalDirError,
+    find_streaming_start,
 };
 
 /// History files are a line per promotion.
 const MAX_HISTORY_LEN: usize = 1 << 20;
-const MAX_CONTROL_LEN: usize = 64 << 10;
 
 /// A directory that holds WAL: a receiver's, an archive, or a PostgreSQL server's `pg_wal`. Cheap to clone; nothing is
 /// kept open or remembered, every answer is as of the call.
@@ -127,26 +124,8 @@ impl WalDir {
     /// The control file of the server whose `pg_wal` this is; `None` if it is no server's.
     pub fn control_file(&self) -> Result<Option<ControlFile>, WalDirError> {
         let path = self.control_path();
-        let mut attempts_left = 5;
-        loop {
-            let bytes = match read_file(&*self.disk, &path, MAX_CONTROL_LEN) {
-                Ok(bytes) => bytes,
-                Err(error)
-                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
-                {
-                    return Ok(None);
-                }
-                Err(error) => return Err(WalDirError::io(&path)(error)),
-            };
-            match ControlFile::parse(&bytes) {
-                // The server writes it in place: reading may have met that half-way.
-                Err(ControlFileError::Checksum { .. }) if attempts_left > 0 => {
-                    attempts_left -= 1;
-                    thread::sleep(Duration::from_millis(10));
-                }
-                other => return other.map(Some).map_err(|source| WalDirError::Control { path, source }),
-            }
-        }
+        let read = ControlFile::read(&*self.disk, &path).map_err(WalDirError::io(&path))?;
+        read.transpose().map_err(|source| WalDirError::Control { path, source })
     }
 
     /// Whether this is a PostgreSQL server's `pg_wal`, where old segments are renamed to become new ones.

@@ -12,6 +12,7 @@
 mod clock;
 mod compression;
 mod control;
+mod control_read;
 mod dir;
 mod end_of_wal;
 mod error;

@@ -173,16 +173,10 @@ impl DirectorySource {
     fn control_file(&self) -> Result<ControlFile, Box<ServerError>> {
         let failed = |reason: String| Box::new(ServerError::error(SqlState::INTERNAL_ERROR, reason));
         let path = self.options.data_directory.join("global/pg_control");
-        // A file that is being written has a wrong checksum for a moment.
-        for _ in 0..8 {
-            let bytes = std::fs::read(&path)
-                .map_err(|error| failed(format!("could not read file \"{}\": {error}", path.display())))?;
-            if let Ok(control) = ControlFile::parse(&bytes) {
-                return Ok(control);
-            }
-            std::thread::yield_now();
-        }
-        Err(failed(format!("control file \"{}\" is damaged", path.display())))
+        let found = ControlFile::read(&OsDisk::new(), &path)
+            .map_err(|error| failed(format!("could not read file \"{}\": {error}", path.display())))?;
+        let found = found.ok_or_else(|| failed(format!("file \"{}\" does not exist", path.display())))?;
+        found.map_err(|error| failed(format!("file \"{}\": {error}", path.display())))
     }
 }
 
