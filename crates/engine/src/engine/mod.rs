@@ -245,10 +245,15 @@ impl Engine {
         self.durability.flushed(end);
     }
 
-    /// A standby was promoted, and goes on with `numbers`.
-    pub(crate) fn take_writes(&self, numbers: Numbers) {
+    /// A standby was promoted, and goes on with `numbers`. Whoever writes from now on waits, before anything of it is in the
+    /// log, until `make_known` has made that known.
+    pub(crate) fn take_writes(&self, numbers: Numbers, make_known: impl FnOnce()) {
         self.writer().numbers = numbers;
-        self.read_only.store(false, Ordering::Release);
+        let appender = self.log.appender();
+        let before = self.read_only.swap(false, Ordering::AcqRel);
+        assert!(before, "a standby is promoted once");
+        make_known();
+        drop(appender);
     }
 
     /// Removes the files of dropped trees that nobody can read any more. Called by commits and checkpoints; an embedder

@@ -15,6 +15,9 @@ impl Standby {
     /// Replays what is left in `pg_wal`, begins a new timeline after the last whole transaction, and takes writes from then
     /// on. Whoever received WAL has stopped before. The caller should ask for a checkpoint soon: until there is one, a
     /// crash replays everything since the last restartpoint. `reason` is for the history file.
+    ///
+    /// Once the control file says that this is a leader (`DB_IN_PRODUCTION`), which is what `pg_ctl promote` waits for, writes
+    /// are taken; and before it says so, durably, nothing is appended beyond the record that begins the timeline.
     pub fn promote(&self, reason: &str) -> Result<Arc<Engine>, EngineError> {
         let mut driver = self.driver();
         if self.promoted.get().is_some() {
@@ -41,16 +44,18 @@ impl Standby {
             reason: reason.to_owned(),
         })?;
         log.set_initial_redo(*redo);
-        wal.open(Arc::clone(log));
         let end = self.begin_history(timeline, previous)?;
-        // What a restart before the first checkpoint has to know: there is a newer timeline than the checkpoint's.
-        directory.control.update(|control| {
-            control.state = ClusterState::InProduction;
-            control.min_recovery_point = end;
-            control.min_recovery_timeline = timeline;
-        });
         self.engine.remove_orphans()?;
-        self.engine.take_writes(replayer.numbers());
+        self.engine.take_writes(replayer.numbers(), || {
+            // What a restart before the first checkpoint has to know: there is a newer timeline than the checkpoint's.
+            directory.control.update(|control| {
+                control.state = ClusterState::InProduction;
+                control.min_recovery_point = end;
+                control.min_recovery_timeline = timeline;
+            });
+            // Up to here the pages are a standby's, and each is admitted before it is written.
+            wal.open(Arc::clone(log));
+        });
         let _ = self.promoted.set(timeline);
         info!("selected new timeline ID: {timeline}; promotion complete");
         Ok(Arc::clone(&self.engine))

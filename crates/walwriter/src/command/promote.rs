@@ -1,4 +1,5 @@
-//! `walwriter promote`: as `pg_ctl promote`, a file and a signal.
+//! `walwriter promote`: as `pg_ctl promote`, a file and a signal; and as that it waits until the control file says that the
+//! server is in production, which it says once writes are taken.
 
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -11,7 +12,7 @@ use anyhow::{Context as _, bail};
 use disk::OsDisk;
 use replication::waldir::{ClusterState, ControlFile, require_walwriters};
 use rustix::process::{Pid, Signal, kill_process};
-use walwriter::process::{PROMOTE_FILE, is_alive, running_server};
+use walwriter::process::{PROMOTE_FILE, STANDBY_SIGNAL, is_alive, running_server};
 
 use super::options::Promote;
 
@@ -46,7 +47,7 @@ pub(crate) fn run(options: &Promote) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let end = Instant::now() + Duration::from_secs(options.timeout);
-    while state(directory)? != ClusterState::InProduction {
+    while !is_promoted(directory)? {
         if !is_alive(server.pid) {
             bail!("the server stopped while it was being promoted; its log says why");
         }
@@ -59,22 +60,27 @@ pub(crate) fn run(options: &Promote) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Whether the server takes writes, and will do so after a restart.
+fn is_promoted(directory: &Path) -> anyhow::Result<bool> {
+    let signal = directory.join(STANDBY_SIGNAL);
+    let is_standby = || {
+        let exists = signal.try_exists();
+        exists.with_context(|| format!("could not look for file \"{}\"", signal.display()))
+    };
+    Ok(state(directory)? == ClusterState::InProduction && !is_standby()?)
+}
+
 /// What the control file says the server does.
 fn state(directory: &Path) -> anyhow::Result<ClusterState> {
     Ok(control_file(directory)?.state)
 }
 
-/// The control file, read again if it was just being written.
+/// The control file.
 pub(super) fn control_file(directory: &Path) -> anyhow::Result<ControlFile> {
     let path = directory.join("global/pg_control");
-    let mut attempts = 0;
-    loop {
-        let bytes = fs::read(&path).with_context(|| format!("could not read file \"{}\"", path.display()))?;
-        match ControlFile::parse(&bytes) {
-            Ok(control) => return Ok(control),
-            Err(_) if attempts < 10 => thread::sleep(INTERVAL),
-            Err(error) => return Err(error).with_context(|| format!("file \"{}\"", path.display())),
-        }
-        attempts += 1;
-    }
+    let shown = path.display();
+    let found = ControlFile::read(&OsDisk::new(), &path);
+    let found = found.with_context(|| format!("could not read file \"{shown}\""))?;
+    let found = found.with_context(|| format!("file \"{shown}\" does not exist"))?;
+    found.with_context(|| format!("file \"{shown}\""))
 }

@@ -10,6 +10,7 @@ mod lost_wal;
 mod model;
 mod orders;
 mod ownership;
+mod promotion;
 mod replay;
 mod retention;
 mod threads;
