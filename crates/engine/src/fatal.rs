@@ -1,4 +1,4 @@
-//! The end of the process, where going on could lose or show what was never durable.
+//! The end of the process, where going on could lose or show what was never durable: [`runtime::end`], but for simulations.
 //!
 //! A failed fsync, or an error in the middle of applying a commit, leaves memory and disk in a state that only recovery
 //! sorts out. The process ends at once and never retries: after a failed fsync the kernel may have dropped the bytes, and
@@ -6,7 +6,6 @@
 
 use std::fmt;
 use std::panic;
-use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What [`fatal`] panics with after [`panic_instead_of_abort`].
@@ -32,15 +31,15 @@ pub fn fatal(message: impl fmt::Display) -> ! {
     runtime::end::at_once(&message)
 }
 
-/// Logs `message` and ends the process with exit code 1, without a core file: nothing is broken, but what this process has
-/// must be neither shown nor added to any more, and a restart will say the same.
+/// Says `message` in one line on standard error and ends the process with exit code 1, without a core file: nothing is
+/// broken, but what this process has must be neither shown nor added to any more, and a restart will say the same.
 pub fn refuse(message: impl fmt::Display) -> ! {
     let message = message.to_string();
-    tracing::error!("{message}");
     if PANICS.load(Ordering::Relaxed) {
+        tracing::error!("{message}");
         panic::panic_any(Fatal(message));
     }
-    process::exit(1)
+    runtime::end::refusing(&message)
 }
 
 /// From now on [`fatal`] and [`refuse`] panic with a [`Fatal`] instead, in the whole process: for tests, and for

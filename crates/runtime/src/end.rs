@@ -1,8 +1,11 @@
 //! The end of the process at once, one line first.
 //!
-//! For a state in which going on could lose or show what was never durable: a failed fsync, a broken invariant, a panic.
-//! Nothing is unwound, no destructor runs, nothing is shut down in order and no file says that it was: the next start
-//! recovers as after a crash. The kernel gives locks, sockets and mapped files back.
+//! [`at_once`] is for a state in which going on could lose or show what was never durable: a failed fsync, a broken
+//! invariant, a panic. [`refusing`] is for one in which nothing is broken here, and what this process has must all the same
+//! be neither shown nor added to any more: it ends with exit code 1, as a start does that is refused, and without a core file.
+//!
+//! Either way nothing is unwound, no destructor runs, nothing is shut down in order and no file says that it was: the next
+//! start recovers as after a crash. The kernel gives locks, sockets and mapped files back.
 //!
 //! The end does not wait for anything that may never come: not for a lock, and for whoever reads the log only
 //! `MOST_SECONDS`.
@@ -31,9 +34,23 @@ pub fn set_line(line_of: LineOf) {
     let _set_before = LINE_OF.set(line_of);
 }
 
-/// Writes `message` to standard error as one line, and aborts the process. Of several threads that call this only the
+/// Writes `message` to standard error as one line, and aborts the process. Of several threads that end the process only the
 /// first has its say.
 pub fn at_once(message: &str) -> ! {
+    say(message);
+    process::abort()
+}
+
+/// Writes `message` to standard error as one line, and ends the process with exit code 1. Of several threads that end the
+/// process only the first has its say.
+pub fn refusing(message: &str) -> ! {
+    say(message);
+    // SAFETY: ends the process; whatever other threads are doing ends with it, as in a crash.
+    unsafe { libc::_exit(1) }
+}
+
+/// Returns to the first thread that calls it, once its line is written.
+fn say(message: &str) {
     if ENDING.swap(true, Ordering::SeqCst) {
         loop {
             thread::park();
@@ -47,7 +64,6 @@ pub fn at_once(message: &str) -> ! {
     line.push('\n');
     // Not as `eprintln` does, whose lock a thread may hold that waits for the log's reader.
     let _nobody_to_tell = rustix::io::write(io::stderr(), line.as_bytes());
-    process::abort()
 }
 
 /// The message without line breaks, which would make several lines of it.
