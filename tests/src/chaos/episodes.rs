@@ -9,7 +9,7 @@ use super::board::NODES;
 use super::cluster::Cluster;
 use super::history::{NodeId, Origin, Silence};
 use super::node::{LIMIT, Position};
-use super::operator::is_loud;
+use super::rejoin::is_loud;
 use super::schedule::{Episode, Who};
 use super::witness;
 use crate::root::last_lines;

@@ -9,7 +9,8 @@
 //! | `board` | who leads at the moment, shared by all threads of a run |
 //! | `session`, `workload`, `readers` | the clients |
 //! | `node`, `witness`, `cluster` | the processes, their directories and the links between them |
-//! | `operator` | what an operator does: promote, point followers at the new leader, rebuild who cannot follow |
+//! | `operator` | what an operator does: has a standby catch up, and promotes it |
+//! | `rejoin` | the others point at the new leader; who cannot follow refuses, and is rebuilt |
 //! | `episodes` | the faults |
 //! | `finish` | the end: everybody who can follow has it all, pages are the same, archives verify |
 //!
@@ -26,6 +27,7 @@ mod finish;
 pub mod node;
 mod operator;
 pub mod readers;
+mod rejoin;
 pub mod schedule;
 pub mod session;
 pub mod witness;

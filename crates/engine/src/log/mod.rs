@@ -227,6 +227,12 @@ impl Log {
         self.shared.advance(flushed, timeline);
     }
 
+    /// Makes the segments ahead of the one being written, or waits for them.
+    #[cfg(test)]
+    pub(crate) fn make_all_ahead(&self) -> Result<(), EngineError> {
+        self.shared.segments.make_all_ahead()
+    }
+
     /// Ends the segment that is being written (`pg_switch_wal`): the end of the SWITCH record, or the current position if a
     /// segment is just about to begin. Durable only after a flush.
     pub fn switch_segment(&self) -> Lsn {

@@ -210,6 +210,13 @@ impl SegmentFiles {
         self.make_up_to(SegmentNo::new(wanted))
     }
 
+    /// Makes what the thread makes ahead, or waits for it where that has begun. The thread has nothing to do then.
+    #[cfg(test)]
+    pub(super) fn make_all_ahead(&self) -> Result<(), EngineError> {
+        let last = SegmentNo::new(self.state.lock().current.as_u64() + AHEAD);
+        self.provide(self.size.end_of(last))
+    }
+
     /// Makes the segment after the last ready one, if it is not after `last`. That it cannot is said once, and so is that it
     /// can again.
     fn make_up_to(&self, last: SegmentNo) -> Result<(), EngineError> {

@@ -31,17 +31,10 @@ fn fill(engine: &Arc<Engine>, disk: &SimDisk, left: u64, length: usize) -> u32 {
     panic!("{left} bytes are never full");
 }
 
-/// Waits until segments are made ahead, so that the log has space of its own.
-fn await_segments(engine: &Engine, disk: &SimDisk) {
+/// Flushes, and sees to it that segments are made ahead, so that the log has space of its own.
+fn await_segments(engine: &Engine) {
     flush(engine);
-    let whole = |number: u64| {
-        let name = wal::SegmentNo::new(number).file_name(TimelineId::FIRST, segment_size());
-        disk.metadata(&Path::new("/data/pg_wal").join(name)).is_ok_and(|found| found.len == SEGMENT)
-    };
-    let current = engine.log().inserted().as_u64() / SEGMENT;
-    while !(current..=current + 2).all(whole) {
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
+    engine.log().make_all_ahead().unwrap();
 }
 
 fn write_all(engine: &Engine) {
@@ -55,7 +48,7 @@ fn write_all(engine: &Engine) {
 fn a_commit_whose_pages_do_not_fit_fails_alone_and_nothing_of_it_is_logged() {
     let disk = SimDisk::new();
     let engine = open(&disk, Path::new("/data"), OPTIONS());
-    await_segments(&engine, &disk);
+    await_segments(&engine);
     let rows_that_fit = fill(&engine, &disk, 300 << 10, 1500);
     assert!(rows_that_fit > 50, "only {rows_that_fit} fit");
     let log = engine.log().inserted();
@@ -88,7 +81,7 @@ fn a_commit_that_the_log_has_no_space_for_fails_alone_and_leaves_no_trace() {
     for number in 0..200 {
         insert(&engine, number, 1000).unwrap();
     }
-    await_segments(&engine, &disk);
+    await_segments(&engine);
     disk.limit_space(Some(0));
     let mut changed = 0;
     let refused = loop {
@@ -127,7 +120,7 @@ fn a_full_disk_takes_a_new_empty_tree_in_place_of_an_old_one() {
     let mut creates = engine.begin(Isolation::ReadCommitted, false);
     let old = creates.create_tree().unwrap();
     creates.commit().unwrap();
-    await_segments(&engine, &disk);
+    await_segments(&engine);
     fill(&engine, &disk, 100 << 10, 1500);
     disk.limit_space(Some(0));
     let mut creates = engine.begin(Isolation::ReadCommitted, false);

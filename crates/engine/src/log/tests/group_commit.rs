@@ -51,10 +51,8 @@ fn a_failed_sync_ends_the_process_for_everybody() {
     log.flush(log.inserted()).unwrap();
     let flushed = log.flushed();
     append(&mut log.appender(), &[2; 100]);
-    // The thread that makes segments ahead may be syncing too; wait until it is done.
-    while log.shared.segments.ready().as_u64() < 3 {
-        thread::yield_now();
-    }
+    // The thread that makes segments ahead may be syncing too.
+    log.make_all_ahead().unwrap();
     disk.fail_sync(1);
     for _ in 0..2 {
         let outcome = thread::scope(|scope| scope.spawn(|| log.flush(log.inserted())).join());
@@ -70,9 +68,7 @@ fn a_full_disk_ends_the_process_and_no_position_moves() {
     let log = open(&disk, fresh());
     append(&mut log.appender(), &[1; 100]);
     log.flush(log.inserted()).unwrap();
-    while log.shared.segments.ready().as_u64() < 3 {
-        thread::yield_now();
-    }
+    log.make_all_ahead().unwrap();
     let flushed = log.flushed();
     disk.limit_space(Some(0));
     // The segments made ahead take two megabytes; the third must be made now.
