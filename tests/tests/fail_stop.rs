@@ -8,7 +8,7 @@ use walship_tests::{Process, Shutdown, TempRoot, Tool, Version, Walsender, Walwr
 const LINE: [&str; 3] = ["thread \"", "panicked at crates/", "this is a bug, and ends the process: "];
 
 /// Invariants broken on a leader, and what the line says of them.
-const BROKEN_ON_A_LEADER: [(&str, &str); 9] = [
+const BROKEN_ON_A_LEADER: [(&str, &str); 11] = [
     ("write the log elsewhere", "what is pending begins where the last write ended"),
     ("call durable what was not written", "nothing is durable, FFFFFFFF/FFFFFFFF, that was not written"),
     ("insert behind the log's end", "the log ends where its layout goes on"),
@@ -18,6 +18,8 @@ const BROKEN_ON_A_LEADER: [(&str, &str); 9] = [
     ("show readers an older snapshot", "snapshots ascend"),
     ("forget a lock's first holder", "further holders follow a first one"),
     ("send what is not durable", "a chunk lies between what is sent"),
+    ("end a run before what it changes", "and now by what ends at 0/0"),
+    ("keep none of the log", "nothing is needed, from FFFFFFFF/FFFFFFFF on, that is not in the log"),
 ];
 
 /// A leader with a table of acknowledged numbers, in a root whose processes commit faults.
@@ -38,6 +40,27 @@ fn insert(server: &Walwriter, n: u32) {
 fn assert_has(server: &Walwriter, n: u32) {
     let found = server.sql(&format!("select count(*) from acknowledged where n between 1 and {n}"));
     assert_eq!(found, n.to_string(), "rows that were acknowledged");
+}
+
+/// Has a leader with a follower end of each of `faults`, whose second part its last line says, and start again: it
+/// has everything that was acknowledged, and is sound in the end.
+#[track_caller]
+fn assert_a_leader_ends_of_each<'a>(root: &TempRoot, faults: impl IntoIterator<Item = (&'a str, &'a str)>) {
+    let mut leader = leader(root);
+    let received = root.dir("received");
+    for (n, (fault, says)) in (1..).zip(faults) {
+        insert(&leader, n);
+        // There is somebody to send to, and a thread for that.
+        let follower = pg_receivewal(root, Version::V15, &leader.conninfo(), &received).arg("-n").spawn();
+        wait_until("the follower", || leader.sql("select count(*) from pg_stat_replication") == "1");
+        let poke = poke(root, &leader);
+        assert_ends_of(root, &mut leader, fault, says, poke);
+        follower.wait();
+        leader.start();
+        assert_has(&leader, n);
+    }
+    leader.stop(Shutdown::Fast).success();
+    leader.assert_sound();
 }
 
 /// Something that connects, writes, and asks for a checkpoint, and may come to nothing.
@@ -65,9 +88,6 @@ fn assert_ends_of(root: &TempRoot, server: &mut Walwriter, fault: &str, says: &s
 
 #[test]
 fn a_panic_in_any_thread_of_a_leader_ends_it() {
-    let root = TempRoot::new("panics");
-    let mut leader = leader(&root);
-    let received = root.dir("received");
     let threads = [
         "panic in a worker",
         "panic in the acceptor",
@@ -77,23 +97,11 @@ fn a_panic_in_any_thread_of_a_leader_ends_it() {
         "panic in the source's thread",
         "panic in a connection",
     ];
-    for (n, fault) in (1..).zip(threads) {
-        insert(&leader, n);
-        // A connection's thread is there for a follower.
-        let follower = pg_receivewal(&root, Version::V15, &leader.conninfo(), &received).arg("-n").spawn();
-        wait_until("the follower", || leader.sql("select count(*) from pg_stat_replication") == "1");
-        let poke = poke(&root, &leader);
-        assert_ends_of(&root, &mut leader, fault, fault, poke);
-        follower.wait();
-        leader.start();
-        assert_has(&leader, n);
-    }
-    leader.stop(Shutdown::Fast).success();
-    leader.assert_sound();
+    assert_a_leader_ends_of_each(&TempRoot::new("panics"), threads.map(|fault| (fault, fault)));
 }
 
 #[test]
-fn a_panic_in_any_thread_of_a_standby_ends_it() {
+fn a_panic_in_any_thread_of_a_standby_and_a_broken_invariant_end_it() {
     let root = TempRoot::new("panics");
     let mut leader = leader(&root);
     let directory = root.dir("standby");
@@ -101,16 +109,17 @@ fn a_panic_in_any_thread_of_a_standby_ends_it() {
     backup.arg(&directory).succeed();
     let mut standby = Walwriter::in_directory(&root, "standby", &directory);
     standby.start();
-    let threads = [
-        "panic in replay",
-        "panic in the receiving task",
-        "panic in the writing of WAL",
-        "panic in the syncing of WAL",
+    let faults = [
+        ("panic in replay", "panic in replay"),
+        ("panic in the receiving task", "panic in the receiving task"),
+        ("panic in the writing of WAL", "panic in the writing of WAL"),
+        ("panic in the syncing of WAL", "panic in the syncing of WAL"),
+        ("replay more than was read", "that was not read, up to 0/0"),
     ];
-    for (n, fault) in (1..).zip(threads) {
+    for (n, (fault, says)) in (1..).zip(faults) {
         insert(&leader, n);
         let poke = poke(&root, &leader);
-        assert_ends_of(&root, &mut standby, fault, fault, poke);
+        assert_ends_of(&root, &mut standby, fault, says, poke);
         standby.start();
         standby.wait_for_replay(leader.flush_lsn());
         assert_has(&standby, n);
@@ -177,22 +186,7 @@ fn a_panic_and_a_broken_invariant_end_a_base_backup() {
 
 #[test]
 fn a_broken_invariant_ends_a_leader_and_nothing_that_was_acknowledged_is_lost() {
-    let root = TempRoot::new("invariants");
-    let mut leader = leader(&root);
-    let received = root.dir("received");
-    for (n, (fault, says)) in (1..).zip(BROKEN_ON_A_LEADER) {
-        insert(&leader, n);
-        // One that follows, so that there is somebody to send to.
-        let follower = pg_receivewal(&root, Version::V15, &leader.conninfo(), &received).arg("-n").spawn();
-        wait_until("the follower", || leader.sql("select count(*) from pg_stat_replication") == "1");
-        let poke = poke(&root, &leader);
-        assert_ends_of(&root, &mut leader, fault, says, poke);
-        follower.wait();
-        leader.start();
-        assert_has(&leader, n);
-    }
-    leader.stop(Shutdown::Fast).success();
-    leader.assert_sound();
+    assert_a_leader_ends_of_each(&TempRoot::new("invariants"), BROKEN_ON_A_LEADER);
 }
 
 #[test]

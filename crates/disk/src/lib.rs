@@ -161,6 +161,7 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     fn read_exact_at(&self, mut buf: &mut [u8], mut offset: u64) -> io::Result<()> {
         while !buf.is_empty() {
             let count = self.read_at(buf, offset)?;
+            assert!(count <= buf.len(), "{count} bytes were read into a buffer of {}", buf.len());
             if count == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

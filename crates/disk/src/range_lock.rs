@@ -59,6 +59,8 @@ impl Drop for RangeLock {
 }
 
 fn request(kind: libc::c_int, start: u64, len: u64) -> io::Result<libc::flock> {
+    // To the system none are all there are.
+    assert!(len > 0, "a lock is on so many bytes");
     let offset =
         |value: u64| libc::off_t::try_from(value).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
     Ok(libc::flock {
@@ -118,6 +120,13 @@ mod tests {
             drop(held);
             drop(waiter.join().unwrap());
         });
+    }
+
+    #[test]
+    #[should_panic(expected = "a lock is on so many bytes")]
+    fn no_bytes_are_not_taken_for_all_of_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let _taken = RangeLock::try_acquire(open(&dir.path().join("f")), 5, 0);
     }
 
     #[test]

@@ -102,6 +102,7 @@ pub fn successor_of_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
     let last = prefix.iter().rposition(|b| *b != 0xff)?;
     let mut out = prefix[..=last].to_vec();
     out[last] += 1;
+    assert!(out.as_slice() > prefix, "what lies above all that begin so lies above the prefix");
     Some(out)
 }
 

@@ -52,7 +52,8 @@ pub struct BackupStream<S> {
     buffer: Vec<u8>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// In their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     Label,
     Members,
@@ -162,15 +163,21 @@ impl<S: BackupSource> BackupStream<S> {
                 let label =
                     backup_label(&self.start, self.source.segment_size(), &self.request.label, now as i64);
                 self.send_bytes("backup_label", label.as_bytes(), now)?;
-                self.stage = Stage::Members;
+                self.enter_stage(Stage::Members);
             }
             Stage::Members => match self.members.pop_front() {
                 Some(header) if header.kind == MemberKind::File => self.open(header)?,
                 Some(header) => self.archive()?.begin_member(&header).map_err(internal)?,
-                None => self.stage = Stage::Control,
+                None => self.enter_stage(Stage::Control),
             },
             Stage::Control => {
                 let stop = self.source.stop()?;
+                if stop.end < self.start.redo {
+                    let (end, redo) = (stop.end, self.start.redo);
+                    return Err(internal(format!(
+                        "the WAL ends at {end}, before the backup's beginning at {redo}"
+                    )));
+                }
                 self.stop = Some(stop);
                 let path = self.source.data_directory().join(tree::CONTROL_FILE);
                 let file = fs::read(&path).map_err(|error| failed("read file", &path, &error))?;
@@ -181,7 +188,7 @@ impl<S: BackupSource> BackupStream<S> {
                 if self.request.wal {
                     self.members = wal_files::needed(&self.source, &self.start, &stop)?.into();
                 }
-                self.stage = Stage::Wal;
+                self.enter_stage(Stage::Wal);
             }
             Stage::Wal => match self.members.pop_front() {
                 Some(header) => self.open(header)?,
@@ -190,20 +197,27 @@ impl<S: BackupSource> BackupStream<S> {
                         archive.finish().map_err(internal)?;
                     }
                     self.progress();
-                    self.stage = Stage::Manifest;
+                    self.enter_stage(Stage::Manifest);
                 }
             },
             Stage::Manifest => {
                 self.send_manifest();
-                self.stage = Stage::Done;
+                self.enter_stage(Stage::Done);
             }
             Stage::Done => {}
         }
         Ok(())
     }
 
+    fn enter_stage(&mut self, next: Stage) {
+        assert!(self.stage < next, "a backup goes on from {:?} to {next:?}", self.stage);
+        self.stage = next;
+    }
+
     /// Begins to send a file; one that was removed meanwhile is left out, as the WAL removes it too.
     fn open(&mut self, header: Header) -> Result<(), Box<ServerError>> {
+        let is_page = self.stage == Stage::Members;
+        assert!(!is_page || self.stop.is_none(), "no page is read once the position to replay to is known");
         let path = header.path.below(self.source.data_directory());
         let file = match File::open(&path) {
             Ok(file) => file,
@@ -258,6 +272,11 @@ impl<S: BackupSource> BackupStream<S> {
             self.file = Some(open);
             return Ok(());
         }
+        assert_eq!(
+            open.sent, open.header.size,
+            "\"{}\" is sent as long as its header says",
+            open.header.path
+        );
         archive.end_member(open.header.size).map_err(internal)?;
         if open.listed {
             self.enter(open.header.path, open.header.size, open.header.modified, open.hasher);
@@ -300,6 +319,7 @@ impl<S: BackupSource> BackupStream<S> {
 
     fn send_manifest(&mut self) {
         let (Some(_), Some(stop)) = (self.request.manifest, self.stop) else { return };
+        assert!(self.start.redo <= stop.end, "the WAL that a backup needs ends behind its beginning");
         let range = WalRange { timeline: stop.timeline, start: self.start.redo, end: stop.end };
         let files = std::mem::take(&mut self.files);
         let manifest = Manifest { system_id: None, files, wal_ranges: vec![range] }.to_bytes();

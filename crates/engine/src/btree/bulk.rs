@@ -84,6 +84,7 @@ where
             level += 1;
         }
         let tree = self.tree.id();
+        assert!(self.high_water > ROOT_BLOCK, "finished pages lie behind the root, which comes last");
         (self.sink)(page_id(tree, ROOT_BLOCK), &self.levels[level].page)?;
         let meta = Meta { root_level: level as u8, high_water: self.high_water, ..Meta::EMPTY };
         let mut page = Page::zeroed();
@@ -146,6 +147,12 @@ where
             overflow::fill(&mut page, chunk, if chunks.peek().is_some() { block + 1 } else { 0 });
             (self.sink)(page_id(self.tree.id(), block), &page)?;
         }
+        let pages = (self.high_water - first) as usize;
+        assert_eq!(
+            pages,
+            value.len().div_ceil(BODY_SIZE),
+            "a value's length tells how many pages its chain has"
+        );
         Ok(Chain { length: value.len(), first })
     }
 

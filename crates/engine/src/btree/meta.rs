@@ -77,6 +77,20 @@ impl Meta {
 
     /// Makes `page`, which describes a tree already, say this.
     fn store(&self, page: &mut Page) {
+        let Self { high_water, free_head, free_count, .. } = *self;
+        assert!(
+            high_water > ROOT_BLOCK,
+            "the root and what describes the tree lie below the high-water mark"
+        );
+        assert!(
+            free_head < high_water,
+            "free block {free_head} lies below the high-water mark, {high_water}"
+        );
+        assert!(
+            free_count < high_water,
+            "fewer blocks are free, {free_count}, than were taken, {high_water}"
+        );
+        assert_eq!(free_head == 0, free_count == 0, "the free list has a first block unless it has none");
         let root_level = u32::from(self.root_level);
         let fields: [u32; FIELDS] =
             [MAGIC, VERSION, ROOT_BLOCK, root_level, self.high_water, self.free_head, self.free_count];
@@ -96,7 +110,13 @@ fn update<W: PageWriter + ?Sized, R>(
     let id = page_id(tree, META_BLOCK);
     let page = w.page_mut(id)?;
     let mut meta = Meta::read(page, id)?;
+    let before = meta.high_water;
     let result = change(&mut meta);
+    assert!(
+        before <= meta.high_water,
+        "the high-water mark never moves back: from {before} to {}",
+        meta.high_water
+    );
     meta.store(page);
     Ok(result)
 }
@@ -107,6 +127,9 @@ pub(super) fn allocate<W: PageWriter + ?Sized>(w: &mut W, tree: TreeId) -> Resul
     let meta = Meta::read(w.page(id)?, id)?;
     if meta.free_head != 0 {
         let next = next_free(w.page(page_id(tree, meta.free_head))?, page_id(tree, meta.free_head))?;
+        if next >= meta.high_water || (next == 0) != (meta.free_count == 1) {
+            return Err(damaged(id, "its free list is longer or shorter than it says"));
+        }
         update(w, tree, |meta| {
             meta.free_head = next;
             meta.free_count -= 1;
@@ -120,12 +143,18 @@ pub(super) fn allocate<W: PageWriter + ?Sized>(w: &mut W, tree: TreeId) -> Resul
     Ok(meta.high_water)
 }
 
-/// Gives `block` back: nothing may lead to it any more.
+/// Gives `block` back: nothing may lead to it any more. Neither the root nor what describes the tree is ever given back.
 pub(super) fn release<W: PageWriter + ?Sized>(
     w: &mut W,
     tree: TreeId,
     block: u32,
 ) -> Result<(), EngineError> {
+    assert!(block > ROOT_BLOCK, "block {block} of {tree} is the tree's for good");
+    let id = page_id(tree, META_BLOCK);
+    let Meta { high_water, free_count, .. } = Meta::read(w.page(id)?, id)?;
+    if block >= high_water || free_count >= high_water - 1 {
+        return Err(damaged(id, format!("it has {high_water} blocks, and {block} is led to")));
+    }
     let next = update(w, tree, |meta| {
         meta.free_count += 1;
         std::mem::replace(&mut meta.free_head, block)

@@ -45,6 +45,7 @@ impl Chain {
 
     /// What a leaf stores for it.
     pub(super) fn encode(&self) -> [u8; Self::STORED] {
+        assert!((1..=MAX_VALUE).contains(&self.length), "a chain holds a value that trees take");
         let mut bytes = [0; Self::STORED];
         bytes[..4].copy_from_slice(&(self.length as u32).to_le_bytes());
         bytes[4..].copy_from_slice(&self.first.to_le_bytes());
@@ -52,8 +53,10 @@ impl Chain {
     }
 }
 
-/// Writes one page of a chain over what is on `page`.
+/// Writes one page of a chain over what is on `page`: a full one, unless it is the last, which `next` 0 says.
 pub(super) fn fill(page: &mut Page, chunk: &[u8], next: u32) {
+    assert!(chunk.len() == BODY_SIZE || next == 0, "every page of a chain but the last is full");
+    assert!(next != ROOT_BLOCK, "no chain leads to the root");
     let end = HEADER_SIZE + chunk.len();
     page.bytes_mut()[HEADER_SIZE..end].copy_from_slice(chunk);
     page.bytes_mut()[end..SPECIAL].fill(0);

@@ -175,6 +175,7 @@ fn split<W: PageWriter + ?Sized>(
     if index < cut {
         left.insert_fitting(index, cell)?;
     }
+    let in_left = left.read().count();
     let new = meta::allocate(w, tree)?;
     let new_id = page_id(tree, new);
     let mut right = NodeMut::format(w.new_page(new_id)?, new_id, level);
@@ -183,5 +184,7 @@ fn split<W: PageWriter + ?Sized>(
         let key = if level > 0 && index == 0 { &[] } else { cell.key };
         right.push(Cell { key, ..*cell })?;
     }
+    let in_right = right.read().count();
+    assert_eq!(in_left + in_right, cells.len(), "a node that is split loses no entry, and gets one");
     Ok(Split { separator: split::separator(&cells, cut, level == 0).to_vec(), block: new })
 }

@@ -109,6 +109,7 @@ fn join_sibling<W: PageWriter + ?Sized>(w: &mut W, tree: TreeId, parent: &Step) 
         for cell in &siblings.cells[siblings.in_left..] {
             left.push(*cell)?;
         }
+        assert_eq!(left.read().count(), siblings.cells.len(), "a merged node has the entries of both");
         remove_child(w, tree, parent.block, index)?;
         meta::release(w, tree, ids[1].block.as_u32())?;
         return Ok(true);
@@ -167,6 +168,7 @@ impl<'a> Siblings<'a> {
         for cell in cells.get(in_left..cut).unwrap_or_default() {
             left.push(*cell)?;
         }
+        assert_eq!(left.read().count(), cut, "the left one has what lies before the cut");
         let mut right = NodeMut::open(w.page_mut(ids[1])?, ids[1])?;
         right.remove_range(0, cut.saturating_sub(in_left))?;
         if !leaf {
@@ -176,6 +178,7 @@ impl<'a> Siblings<'a> {
             let key = if !leaf && index == 0 { &[] } else { cell.key };
             right.insert_fitting(index, Cell { key, ..*cell })?;
         }
+        assert_eq!(right.read().count(), cells.len() - cut, "the right one has what lies behind the cut");
         Ok(())
     }
 }

@@ -63,6 +63,7 @@ impl ControlStore {
         let mut next = *current;
         change(&mut next);
         assert_eq!(next.system_id, current.system_id, "a directory stays one cluster's");
+        assert_eq!(next.segment_size, current.segment_size, "a cluster's segments keep their size");
         next.time = unix_seconds();
         let path = self.path.display();
         if let Err(error) = self.file.write_all_at(&next.encode(), 0) {

@@ -24,6 +24,8 @@ impl DroppedTrees {
             return;
         }
         let mut waiting = self.lock();
+        let last = waiting.last().map_or(Lsn::INVALID, |&(last, _)| last);
+        assert!(last <= end, "trees are dropped in the order of the log: at {end} after {last}");
         waiting.extend(trees.iter().map(|&tree| (end, tree)));
         self.count.store(waiting.len(), Ordering::Release);
     }

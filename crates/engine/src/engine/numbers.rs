@@ -55,6 +55,7 @@ impl Numbers {
         self.next_tree = self.next_tree.checked_add(1).unwrap_or(TreeId::FIRST_CREATED);
         let to_log = (tree.as_u32() >= self.logged_tree).then(|| tree.as_u32().saturating_add(PREFETCH));
         self.logged_tree = to_log.unwrap_or(self.logged_tree);
+        assert!(self.next_tree <= self.logged_tree, "tree {tree} is not given out again by recovery");
         (tree, to_log)
     }
 

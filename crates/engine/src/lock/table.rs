@@ -181,6 +181,7 @@ impl LockTable {
         mode: LockMode,
         waker: &Waker,
     ) -> Result<Locked, EngineError> {
+        assert!(owner.waiting.is_none(), "an owner waits for one lock at a time");
         let mut graph = self.graph();
         let mut shard = self.shard(name);
         let queue = shard.entry(name).or_insert_with(|| Queue::held_by(owner.id, mode));

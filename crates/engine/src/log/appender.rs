@@ -83,7 +83,13 @@ impl<'a> Appender<'a> {
         let length = u32::try_from(record.len()).unwrap_or(u32::MAX);
         let end = wal::page::end_of_record(self.next_record(), length, size);
         self.shared.segments.provide(end.saturating_add(room.kept()))?;
-        Ok(self.append(record))
+        let placed = self.append(record);
+        assert!(
+            placed.end <= end.align8(),
+            "record {} takes the space that was provided for it",
+            placed.start
+        );
+        Ok(placed)
     }
 
     /// Appends a record: its 24-byte header, of which transaction, info and resource manager are taken ([`record::begin`]
@@ -118,9 +124,11 @@ impl<'a> Appender<'a> {
     /// Ends the segment, see [`super::Log::switch_segment`].
     pub fn switch_segment(&mut self) -> Lsn {
         let mut pending = self.shared.pending.lock();
+        let before = self.layout.position();
         let placed = self.layout.switch_segment(pending.bytes_mut());
         let (position, size) = (self.layout.position(), self.layout.identity().segment_size);
         assert_eq!(size.offset_of(position), 0, "a switch ends the segment");
+        assert!(before <= position, "a switch takes nothing back: from {before} to {position}");
         self.shared.inserted.store(position);
         placed.map_or(self.layout.position(), |placed| placed.end)
     }

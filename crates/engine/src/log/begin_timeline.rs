@@ -34,6 +34,8 @@ impl Log {
         output.close();
         let segments = &shared.segments;
         assert!(segments.is_resting(), "a timeline is begun by a standby's log");
+        let flushed = shared.flushed.load().align8();
+        assert!(position <= flushed, "a timeline begins, at {position}, in what is durable, up to {flushed}");
         shared.keep_lock(start::lock_directory(segments)?);
         copy_head(segments, parent, new.timeline, position)?;
         let path = segments.dir().join(new.timeline.history_file_name());

@@ -5,8 +5,9 @@
 //! on behalf of everybody who waits, while appending goes on into another buffer (`group`). Segment files are
 //! made ahead of their use by a thread of their own, or renamed from those no longer needed (`segments`).
 //!
-//! Positions: `flushed <= written <= inserted`. None of them moves backwards. `flushed` is always the end of a record: buffers
-//! are taken between records, never inside one.
+//! Positions: `flushed <= written <= inserted`. None of them moves backwards, but when a timeline is begun: that is where the
+//! last whole transaction ends, and what was received of another one behind it is left to the timeline before. `flushed` is
+//! always the end of a record: buffers are taken between records, never inside one.
 //!
 //! A write or sync that fails ends the process ([`crate::fatal`]): nobody can know any more what is durable.
 //!

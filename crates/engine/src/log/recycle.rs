@@ -57,6 +57,12 @@ impl Log {
     /// Renames or removes the segments, of whatever timeline, that lie wholly before what `retention` keeps.
     pub fn recycle(&self, retention: Retention) -> Result<Recycled, EngineError> {
         let files = &self.shared.segments;
+        let (keep_from, end) = (retention.keep_from, self.next_record());
+        let keep_from = if runtime::fault::is_wanted("keep none of the log") { Lsn::MAX } else { keep_from };
+        assert!(
+            keep_from <= end,
+            "nothing is needed, from {keep_from} on, that is not in the log, which ends at {end}"
+        );
         let mut outcome = Recycled { added: files.take_made(), ..Recycled::default() };
         let _making = files.making();
         let mut last = files.ready();
@@ -76,6 +82,7 @@ impl Log {
         if outcome.recycled + outcome.removed > 0 {
             // Before anybody writes to a file under its new name.
             files.sync_dir()?;
+            assert!(files.ready() <= last, "who makes files is alone in that");
             files.set_ready(last);
         }
         Ok(outcome)

@@ -118,6 +118,7 @@ impl OpenFiles {
             Ok(()) => ahead,
             Err(_) => self.claim_between(tree, known, blocks).map(|()| blocks)?,
         };
+        assert!(known < reached, "what is claimed of {tree} only grows: from {known} to {reached}");
         self.claimed.insert(tree, reached);
         Ok(())
     }
@@ -227,7 +228,9 @@ impl OpenFiles {
         }
         let file = Arc::new(file);
         let open = OpenFile { file: Arc::clone(&file), last_use: self.clock };
-        self.open.insert(segment, open);
+        let replaced = self.open.insert(segment, open);
+        let is_synced = replaced.is_none_or(|replaced| !replaced.file.needs_sync());
+        assert!(is_synced, "file \"{segment}\" stays open while it has writes that no sync covers");
         file
     }
 
@@ -240,6 +243,7 @@ impl OpenFiles {
             .map(|(&segment, _)| segment);
         if let Some(closed) = victim.and_then(|segment| self.open.remove(&segment)) {
             closed.file.sync();
+            assert!(!closed.file.needs_sync(), "a file that is closed has no writes that no sync covers");
         }
     }
 }

@@ -186,7 +186,11 @@ impl Replayer {
             // Nothing follows a SWITCH in its segment: a timeline that begins there begins with the next one.
             let size = self.source.segment_size;
             let end = if is_switch { size.end_of(size.segment_ending_at(record.end)) } else { record.end };
-            assert!(self.met.end < end, "records are applied in the order of the log: {end} after {}", self.met.end);
+            assert!(
+                self.met.end < end,
+                "records are applied in the order of the log: {end} after {}",
+                self.met.end
+            );
             (self.met.last, self.met.end) = (record.start, end);
         }
         Ok(())
@@ -278,7 +282,10 @@ impl Replayer {
             XlogRecord::CheckpointShutdown(checkpoint) | XlogRecord::CheckpointOnline(checkpoint)
                 if checkpoint.redo > place.start =>
             {
-                return Err(malformed(format!("it is a checkpoint whose redo position, {}, is past it", checkpoint.redo)));
+                return Err(malformed(format!(
+                    "it is a checkpoint whose redo position, {}, is past it",
+                    checkpoint.redo
+                )));
             }
             XlogRecord::CheckpointShutdown(checkpoint) | XlogRecord::CheckpointOnline(checkpoint) => {
                 self.numbers.saw_xid(Xid::new((checkpoint.next_xid as u32).wrapping_sub(1)));

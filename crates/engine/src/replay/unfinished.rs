@@ -36,6 +36,11 @@ impl UnfinishedRun {
             self.clear();
             (self.xid, self.start) = (xid, start);
         }
+        let last = self.ends.last().map_or(self.start, |&(_, last)| last);
+        assert!(
+            last <= start && start < end,
+            "a run is gathered in the log's order: {start} to {end} after {last}"
+        );
         if self.too_long || self.bytes.len() + record.len() > MEMORY {
             self.too_long = true;
             (self.bytes, self.ends) = (Vec::new(), Vec::new());

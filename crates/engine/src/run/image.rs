@@ -42,6 +42,8 @@ pub(super) fn push_image(
 }
 
 fn push_header(headers: &mut Vec<u8>, stored: usize, hole_offset: u16, hole_length: u16, method: u8) {
+    let whole = stored + usize::from(hole_length);
+    assert!(whole <= PAGE_SIZE, "an image and its hole are a page at most, and not {whole} bytes");
     let hole = if hole_length > 0 { HAS_HOLE } else { 0 };
     headers.extend_from_slice(&(stored as u16).to_le_bytes());
     headers.extend_from_slice(&hole_offset.to_le_bytes());

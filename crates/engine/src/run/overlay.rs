@@ -213,9 +213,13 @@ impl Overlay {
         new.map(|touched| (touched.id.tree, touched.id.block.as_u32().saturating_add(1)))
     }
 
-    /// The pages' last change ends at `lsn`.
+    /// The pages' last change ends at `lsn`, which is past all that they had before.
     pub(crate) fn set_lsn(&mut self, lsn: Lsn) {
+        let lsn =
+            if runtime::fault::is_wanted("end a run before what it changes") { Lsn::INVALID } else { lsn };
         for touched in &mut self.touched {
+            let before = touched.page.lsn();
+            assert!(before < lsn, "{} was changed up to {before}, and now by what ends at {lsn}", touched.id);
             touched.page.make_mut().set_lsn(lsn);
         }
     }

@@ -63,6 +63,7 @@ impl Records {
         compression: Option<ImageCompression>,
         appender: &mut Appender<'_>,
     ) -> Result<bool, EngineError> {
+        assert!(self.blocks < MAX_BLOCKS, "a Generic record has {MAX_BLOCKS} blocks at most");
         let (header_start, data_start) = (self.headers.len(), self.data.len());
         match &touched.before {
             Before::Version(before) if before.lsn() > image_up_to && !before.is_new() => {
@@ -89,6 +90,10 @@ impl Records {
 
     fn push_header(&mut self, flags: u8, data_length: usize) {
         // Fragments of one page are at most 8192 bytes and their headers, those bridging 4 equal bytes or more.
+        assert!(
+            data_length <= usize::from(u16::MAX),
+            "a block's data, {data_length} bytes, has a length of two bytes"
+        );
         self.headers.extend_from_slice(&[self.blocks, flags]);
         self.headers.extend_from_slice(&(data_length as u16).to_le_bytes());
     }

@@ -254,6 +254,16 @@ impl Standby {
         }
         let before = self.replayed();
         assert!(before <= met.end, "replay never goes back: from {before} to {}", met.end);
+        let read_to = if runtime::fault::is_wanted("replay more than was read") {
+            Lsn::INVALID
+        } else {
+            self.read_to()
+        };
+        assert!(
+            met.end <= read_to,
+            "nothing is replayed, up to {}, that was not read, up to {read_to}",
+            met.end
+        );
         self.replayed.store(met.end.as_u64(), Ordering::Release);
         self.engine.remove_dropped();
         Ok(())

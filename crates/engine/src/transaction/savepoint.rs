@@ -29,6 +29,11 @@ impl Transaction {
         Savepoint(self.savepoints.len() - 1)
     }
 
+    /// How many savepoints there are.
+    pub fn savepoints(&self) -> usize {
+        self.savepoints.len()
+    }
+
     /// Undoes what was written, created, dropped and locked since `savepoint`, which stays; those set after it are gone.
     pub fn rollback_to(&mut self, savepoint: Savepoint) {
         self.savepoints.truncate(savepoint.0 + 1);

@@ -92,7 +92,7 @@ impl WriteSet {
             self.size += undo_cost;
             self.undo.push(Undo { tree, key: Box::from(key), before });
         } else if let Some(before) = before {
-            self.size -= self::cost(key, before.as_deref());
+            give_back(&mut self.size, self::cost(key, before.as_deref()));
         }
         Ok(())
     }
@@ -117,17 +117,21 @@ impl WriteSet {
     pub(crate) fn forget_undo(&mut self) {
         self.recording = false;
         for undo in self.undo.drain(..) {
-            self.size -= undo.key.len() as u64 + ENTRY_OVERHEAD;
+            give_back(&mut self.size, undo.key.len() as u64 + ENTRY_OVERHEAD);
             if let Some(before) = &undo.before {
-                self.size -= cost(&undo.key, before.as_deref());
+                give_back(&mut self.size, cost(&undo.key, before.as_deref()));
             }
         }
     }
 
     /// Undoes what was written since `mark`.
     pub(crate) fn undo_to(&mut self, mark: usize) {
-        for undo in self.undo.drain(mark.min(self.undo.len())..).rev() {
-            self.size -= undo.key.len() as u64 + ENTRY_OVERHEAD;
+        assert!(
+            mark <= self.undo.len(),
+            "what was written before a mark can be undone as long as that is there"
+        );
+        for undo in self.undo.drain(mark..).rev() {
+            give_back(&mut self.size, undo.key.len() as u64 + ENTRY_OVERHEAD);
             let Some((_, writes)) = self.trees.iter_mut().find(|(tree, _)| *tree == undo.tree) else {
                 continue;
             };
@@ -136,7 +140,7 @@ impl WriteSet {
                 None => writes.remove(&undo.key),
             };
             if let Some(undone) = undone {
-                self.size -= cost(&undo.key, undone.as_deref());
+                give_back(&mut self.size, cost(&undo.key, undone.as_deref()));
             }
         }
     }
@@ -149,9 +153,15 @@ impl WriteSet {
         }
         let (_, writes) = self.trees.swap_remove(at);
         for (key, value) in &writes {
-            self.size -= cost(key, value.as_deref());
+            give_back(&mut self.size, cost(key, value.as_deref()));
         }
     }
+}
+
+/// Takes what was counted from `size`, which would otherwise refuse all that comes.
+fn give_back(size: &mut u64, bytes: u64) {
+    assert!(bytes <= *size, "what is given back, {bytes}, was counted in {size}");
+    *size -= bytes;
 }
 
 fn cost(key: &[u8], value: Option<&[u8]>) -> u64 {
@@ -232,6 +242,17 @@ mod tests {
         assert!(matches!(refused, Err(EngineError::TransactionTooLarge { limit: 1000 })));
         assert_eq!((set.get(TREE, b"b"), set.size), (None, size));
         set.set(TREE, b"a", Some(b"2")).unwrap();
+    }
+
+    #[test]
+    #[should_panic(expected = "can be undone as long as that is there")]
+    fn nothing_is_undone_to_a_mark_that_is_gone() {
+        let mut set = WriteSet::new(1 << 20);
+        set.mark();
+        set.set(TREE, b"a", Some(b"1")).unwrap();
+        let mark = set.mark();
+        set.forget_undo();
+        set.undo_to(mark);
     }
 
     #[test]

@@ -60,6 +60,7 @@ impl ReceiveBuffer {
         if spare < least {
             self.change_buffer();
         }
+        assert!(self.has_room(), "a buffer to read into has room");
         &mut self.current
     }
 

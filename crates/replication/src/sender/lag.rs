@@ -68,6 +68,9 @@ impl LagTracker {
             let end = self.first + self.samples.len() as u64;
             self.heads.iter_mut().for_each(|head| head.next = head.next.min(end));
         }
+        let last = self.samples.back().map_or(Lsn::INVALID, |last| last.lsn);
+        assert!(last < end, "samples ascend: {end} after {last}");
+        assert!(self.samples.len() < MOST_SAMPLES, "there are {MOST_SAMPLES} samples at most");
         self.samples.push_back(Sample { lsn: end, at: now });
     }
 

@@ -127,7 +127,12 @@ impl SegmentReader {
         if len == 0 || self.recycled {
             return Ok(None);
         }
-        let offset = self.size.offset_of(lsn).into();
+        let offset = u64::from(self.size.offset_of(lsn));
+        let whole = u64::from(self.size.bytes());
+        assert!(
+            offset + len <= whole,
+            "what is sent of a file, {len} bytes from {offset} on, is of one segment"
+        );
         let file = self.segment(timeline, lsn)?.plain_file();
         Ok(file.filter(|file| file.as_fd().is_some()).map(|file| PlainRun {
             file: file.clone(),

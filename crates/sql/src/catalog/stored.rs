@@ -4,6 +4,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{ColumnDef, PUBLIC, PrimaryKey, TableDef};
 use crate::error::SqlError;
+use crate::row::MOST_COLUMNS;
 use crate::types::Type;
 
 impl TableDef {
@@ -44,6 +45,9 @@ impl TableDef {
         let table = json.as_object().ok_or_else(bad)?;
         let columns = table.get("columns").and_then(Json::as_array).ok_or_else(bad)?;
         let columns = columns.iter().map(|c| column(c).ok_or_else(bad)).collect::<Result<Vec<_>, _>>()?;
+        if columns.len() > MOST_COLUMNS {
+            return Err(bad());
+        }
         let primary_key = match table.get("primary_key") {
             Some(key) => Some(primary_key(key, columns.len()).ok_or_else(bad)?),
             None => None,

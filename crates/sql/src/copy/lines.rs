@@ -79,6 +79,12 @@ impl Lines {
     ) -> Result<Found, SqlError> {
         let data = Data { bytes, ended, csv: options.csv };
         let found = if data.csv { self.find_in_csv(&data, options)? } else { self.find_in_text(&data)? };
+        if let Found::Record { end, next } = found {
+            assert!(
+                end < next && next <= bytes.len(),
+                "a record ends, at {end}, before the next begins, at {next}"
+            );
+        }
         if found != Found::Nothing {
             (self.scanned, self.quoted) = (0, false);
         }

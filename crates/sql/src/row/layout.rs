@@ -4,6 +4,8 @@ use crate::types::Type;
 
 /// The top bit of the column count: offsets have four bytes.
 pub(super) const WIDE: u16 = 0x8000;
+/// The most columns that a table has (`MaxHeapAttributeNumber`).
+pub(crate) const MOST_COLUMNS: usize = 1600;
 /// Bytes in front of the bitmap.
 pub(super) const HEADER: usize = 2;
 
@@ -35,9 +37,15 @@ pub struct RowLayout {
 }
 
 impl RowLayout {
-    /// The layout of rows with columns of these types (at most 1600, which the planner checks).
+    /// The layout of rows with columns of these types (at most 1600, which the planner checks, and whoever reads
+    /// a table's definition).
     pub fn new(types: impl IntoIterator<Item = Type>) -> Self {
         let types: Vec<Type> = types.into_iter().collect();
+        assert!(
+            types.len() <= MOST_COLUMNS,
+            "a table has {MOST_COLUMNS} columns at most, and not {}",
+            types.len()
+        );
         let start = (HEADER + types.len().div_ceil(8)) as u32;
         let mut data = [start; 2];
         let mut previous = [None; 2];

@@ -15,6 +15,7 @@ mod layout;
 mod view;
 mod writer;
 
+pub(crate) use layout::MOST_COLUMNS;
 pub use layout::RowLayout;
 pub use view::RowView;
 pub use writer::RowWriter;

@@ -77,3 +77,9 @@ fn a_change_of_a_fixed_column_changes_only_its_bytes() {
     let changed: Vec<usize> = (0..a.len()).filter(|i| a[*i] != b[*i]).collect();
     assert_eq!(changed, [7, 8, 9, 10]);
 }
+
+#[test]
+#[should_panic(expected = "a table has 1600 columns at most, and not 1601")]
+fn no_row_has_more_columns_than_a_table() {
+    RowLayout::new(vec![Type::Bool; 1601]);
+}

@@ -81,7 +81,14 @@ impl<'a> RowWriter<'a> {
                 format!("row is too big: size {length}"),
             ));
         }
-        if self.data_len() > usize::from(u16::MAX) {
+        assert_eq!(self.next, self.layout.columns(), "a row that is whole has all its columns");
+        let is_long = self.data_len() > usize::from(u16::MAX);
+        assert_eq!(
+            is_long,
+            !self.long_ends.is_empty(),
+            "the ends that narrow slots cannot hold are kept aside"
+        );
+        if is_long {
             self.widen();
         }
         Ok(())
@@ -164,6 +171,7 @@ impl<'a> RowWriter<'a> {
                 }
             }
         }
+        assert_eq!(wide.len(), self.layout.data[1] as usize, "the data begins where wide slots end");
         self.out.splice(self.start..narrow_data, wide);
     }
 }

@@ -216,6 +216,7 @@ impl SqlSession {
             settings,
         };
         open.savepoints.push(savepoint);
+        open.check_savepoints();
         Ok(())
     }
 
@@ -230,6 +231,7 @@ impl SqlSession {
         open.savepoints.truncate(at + 1);
         if let Some(last) = open.savepoints.last() {
             open.transaction.rollback_to(last.savepoint);
+            open.check_savepoints();
             open.changes = last.changes.clone();
             open.writing.truncate(last.writing);
             let settings = last.settings.clone();
@@ -249,7 +251,16 @@ impl SqlSession {
             open.transaction.release(released.savepoint);
         }
         open.savepoints.truncate(at);
+        open.check_savepoints();
         Ok(())
+    }
+}
+
+impl Open {
+    /// Each savepoint has a name, and each name stands for one: going back finds the right one.
+    fn check_savepoints(&self) {
+        let (names, savepoints) = (self.savepoints.len(), self.transaction.savepoints());
+        assert_eq!(names, savepoints, "each savepoint of a transaction has a name");
     }
 }
 

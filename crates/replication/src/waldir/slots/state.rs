@@ -32,6 +32,7 @@ impl SlotInfo {
     }
 
     pub(super) fn to_text(self) -> String {
+        assert_eq!(self.restart_lsn.is_some(), self.timeline.is_some(), "a slot's position is on a timeline");
         let lsn = self.restart_lsn.unwrap_or(Lsn::INVALID);
         let timeline = self.timeline.map_or(0, TimelineId::as_u32);
         let body = format!("{FIRST_LINE}\nrestart_lsn {lsn}\ntimeline {timeline}\n");

@@ -60,6 +60,7 @@ impl StatusWriter {
     }
 
     fn take_over(dir: &WalDir, first: Status) -> io::Result<Option<Self>> {
+        assert!(first.is_ordered(), "positions out of order: {first:?}");
         let mapping = Mapping::create(&**dir.disk(), &dir.path().join(STATUS_FILE), FILE_LEN)?;
         let Some(owner) = RangeLock::try_acquire(mapping.file()?, OWNER_LOCK, 1)? else { return Ok(None) };
         let words = mapping.words();

@@ -46,6 +46,13 @@ fn what_is_published_is_read_and_gone_with_its_writer() {
 }
 
 #[test]
+#[should_panic(expected = "positions out of order")]
+fn what_is_published_first_is_in_order_too() {
+    let (_temp, dir) = temp_dir();
+    let _writer = StatusWriter::create(&dir, Status { flush: Lsn::new(1), ..Status::new() });
+}
+
+#[test]
 fn there_is_one_writer_at_a_time_and_the_next_one_starts_afresh() {
     let (_temp, dir) = temp_dir();
     let first = StatusWriter::create(&dir, Status::new()).unwrap();

@@ -9,9 +9,7 @@ use crate::catalog::{ColumnDef, PG_TEMP, PUBLIC, PrimaryKey};
 use crate::error::{SqlError, sqlstate};
 use crate::parse::{Name, fold as fold_name};
 use crate::plan::{CreateTablePlan, PlanNode};
-
-/// The most columns a table has (`MaxHeapAttributeNumber`).
-const MAX_COLUMNS: usize = 1600;
+use crate::row::MOST_COLUMNS;
 
 fn key_column(column: &ast::IndexColumn) -> Result<String, SqlError> {
     match &column.column.expr {
@@ -114,8 +112,8 @@ impl Binder<'_> {
             }
             columns.push(def);
         }
-        if columns.len() > MAX_COLUMNS {
-            let message = format!("tables can have at most {MAX_COLUMNS} columns");
+        if columns.len() > MOST_COLUMNS {
+            let message = format!("tables can have at most {MOST_COLUMNS} columns");
             return Err(SqlError::new(sqlstate::TOO_MANY_COLUMNS, message));
         }
         for constraint in &create.constraints {

@@ -34,6 +34,8 @@ pub(super) struct Run {
 pub(super) struct RunWriter<'f> {
     to: &'f TemporaryFile,
     start: u64,
+    /// How much of it is in the file, in bytes.
+    written: u64,
     buffer: Vec<u8>,
 }
 
@@ -70,11 +72,12 @@ impl TemporaryFile {
 
     /// Begins a run behind the last one.
     pub(super) fn append(&self) -> RunWriter<'_> {
-        RunWriter { start: self.end.get(), to: self, buffer: Vec::with_capacity(BUFFER) }
+        RunWriter { start: self.end.get(), to: self, written: 0, buffer: Vec::with_capacity(BUFFER) }
     }
 
     /// Gives back the space of a run that is not needed any more.
     pub(super) fn release(&self, run: Run) {
+        assert!(run.start <= run.end && run.end <= self.end.get(), "a run that is given back is in the file");
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         // Where that cannot be done the file keeps its space until it is closed.
         let _ = rustix::fs::fallocate(&self.file, flags, run.start, run.end - run.start);
@@ -106,15 +109,20 @@ impl RunWriter<'_> {
         }
         self.buffer.extend_from_slice(key);
         self.buffer.extend_from_slice(payload);
-        if self.buffer.len() >= BUFFER {
-            self.to.write(&self.buffer)?;
-            self.buffer.clear();
-        }
+        if self.buffer.len() >= BUFFER { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> Result<()> {
+        self.to.write(&self.buffer)?;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        let (start, end) = (self.start, self.to.end.get());
+        assert_eq!(start + self.written, end, "one run at a time is written, this one from {start} on");
         Ok(())
     }
 
-    pub(super) fn finish(self) -> Result<Run> {
-        self.to.write(&self.buffer)?;
+    pub(super) fn finish(mut self) -> Result<Run> {
+        self.write()?;
         Ok(Run { start: self.start, end: self.to.end.get() })
     }
 }
@@ -163,6 +171,7 @@ impl RunReader {
         let target = self.buffer.get_mut(had..).unwrap_or_default();
         from.file.read_exact_at(target, self.rest.start).map_err(|error| failure("read", &error))?;
         self.rest.start += wanted as u64;
+        assert!(self.rest.start <= self.rest.end, "nothing is read behind a run's end");
         if self.buffer.len() < bytes {
             return Err(Failure::new("XX001", "temporary file ends in the middle of a row"));
         }

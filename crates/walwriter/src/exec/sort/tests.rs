@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::ExternalSort;
-use super::temporary::BUFFER;
+use super::temporary::{BUFFER, TemporaryFile};
 
 type Entry = (Vec<u8>, Vec<u8>);
 
@@ -60,4 +60,14 @@ fn without_a_directory_memory_is_the_limit() {
     let failed = (0..100).find_map(|_| sort.push(b"key", &[1; 50]).err()).unwrap();
     assert_eq!(failed.sqlstate(), "53200");
     assert!(failed.into_error().hint.unwrap().contains("raise work_mem"));
+}
+
+#[test]
+#[should_panic(expected = "one run at a time is written")]
+fn runs_do_not_get_mixed_up_in_their_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = TemporaryFile::create(dir.path()).unwrap();
+    let (mut one, mut other) = (file.append(), file.append());
+    one.push(b"key", &[1; BUFFER]).unwrap();
+    other.push(b"key", &[2; BUFFER]).unwrap();
 }
