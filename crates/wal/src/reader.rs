@@ -1,7 +1,10 @@
 //! Whole records out of log bytes that are in memory.
 //!
-//! Validation comes first and decides how far the log reaches; walking it afterwards only strips page headers.
+//! Validation comes first and decides how far the log reaches; going through it afterwards only strips page headers.
 //! A record that lies in one page is borrowed, one that spans pages is put together from what is there.
+//!
+//! [`Records::new`] validates a log that is in memory as a whole; [`Walk::records`](crate::Walk::records) gives those of a
+//! walk, which has validated them already.
 
 use std::borrow::Cow;
 
@@ -41,7 +44,18 @@ impl<'a> Records<'a> {
         let segment_size = expect.segment_size;
         let mut validator = Validator::new(start, expect);
         let stopped_by = validator.feed(log).err();
-        Self { log, start, segment_size, position: start, end: validator.record_end(), stopped_by }
+        Self { stopped_by, ..Self::validated(log, start, segment_size, validator.record_end()) }
+    }
+
+    /// The records of `log`, whose first byte lies at `start` (a page boundary or the end of a record), up to `end`, where
+    /// one that a validator has found valid ends.
+    pub(crate) fn validated(log: &'a [u8], start: Lsn, segment_size: SegmentSize, end: Lsn) -> Self {
+        Self { log, start, segment_size, position: start, end, stopped_by: None }
+    }
+
+    /// Where the next record is looked for: the end of the last one given, or of its segment if that was a SWITCH.
+    pub fn position(&self) -> Lsn {
+        self.position
     }
 
     /// Why the log is not valid to its end.
@@ -124,10 +138,10 @@ impl<'a> Iterator for Records<'a> {
     type Item = LogRecord<'a>;
 
     fn next(&mut self) -> Option<LogRecord<'a>> {
-        loop {
+        while self.position < self.end {
             self.skip_to_record()?;
             if self.position >= self.end {
-                return None;
+                break;
             }
             let start = self.position;
             let length = self.page_rest(start)?.first_chunk().map(|length| u32::from_le_bytes(*length))?;
@@ -140,5 +154,6 @@ impl<'a> Iterator for Records<'a> {
             self.position = if switch { self.segment_size.end_of(segment) } else { end };
             return Some(LogRecord { start, end, bytes });
         }
+        None
     }
 }

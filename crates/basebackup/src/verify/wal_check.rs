@@ -4,19 +4,17 @@
 //! begins where the one before it was left. So they are read as one, which also proves that the timelines fit.
 
 use std::fs;
-use std::io::Read;
-use std::path::PathBuf;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
-use wal::{Expectations, Lsn, SegmentNo, SegmentSize, TimelineHistory, TimelineId, Validator};
+use wal::{Expectations, Lsn, SegmentNo, SegmentSize, Stop, TimelineHistory, TimelineId, Validator, Walk};
 
 use super::{Context, Problem};
+use crate::file_error::FileError;
 use crate::manifest::WalRange;
 
 /// A page of WAL, in bytes; validating starts at one.
 const PAGE: u64 = 8192;
-
-/// How much is read at a time.
-const BUFFER: usize = 256 << 10;
 
 /// The run of WAL that a manifest's ranges make up.
 #[derive(Clone, Debug)]
@@ -92,9 +90,8 @@ impl Run {
 pub(super) struct Reading {
     run: Run,
     size: SegmentSize,
-    validator: Validator,
-    /// The next byte wanted; the end of the run once it has been read.
-    position: u64,
+    /// Stands at the end of the run once that has been read.
+    walk: Walk,
 }
 
 impl Reading {
@@ -103,37 +100,44 @@ impl Reading {
         let mut expect = Expectations::new(size, run.history().unwrap_or_else(TimelineHistory::root));
         expect.system_id = context.manifest.system_id;
         let start = run.start().as_u64() / PAGE * PAGE;
-        Self { validator: Validator::new(Lsn::new(start), expect), position: start, run, size }
+        Self { walk: Walk::new(Validator::new(Lsn::new(start), expect)), run, size }
     }
 
     /// Takes bytes of a segment from `offset` on; those not wanted are skipped.
     pub(super) fn feed(&mut self, segment: SegmentNo, offset: u64, bytes: &[u8]) -> Result<(), Problem> {
-        let at = self.size.start_of(segment).as_u64() + offset;
-        let skip = usize::try_from(self.position.saturating_sub(at)).unwrap_or(usize::MAX);
-        let left =
-            usize::try_from(self.run.end().as_u64().saturating_sub(self.position)).unwrap_or(usize::MAX);
-        let Some(wanted) = bytes.get(skip..).filter(|_| at <= self.position) else { return Ok(()) };
-        let wanted = wanted.get(..left).unwrap_or(wanted);
-        self.position += wanted.len() as u64;
-        self.validator.feed(wanted).map_err(|error| self.run.problem(error.lsn, &error))
+        let at = self.size.start_of(segment).saturating_add(offset);
+        self.walk.take(at, bytes, self.run.end()).map_err(|error| self.run.problem(error.lsn, &error))
     }
 
-    /// Whether everything wanted has been taken.
-    pub(super) fn is_complete(&self) -> bool {
-        self.position >= self.run.end().as_u64()
+    /// Reads a segment's file as far as it is wanted.
+    fn read(&mut self, segment: SegmentNo, path: &Path, file: &fs::File) -> Result<(), Problem> {
+        let (start, size) = (self.size.start_of(segment), self.size);
+        let end = self.size.end_of(segment).min(self.run.end());
+        if self.walk.validator().position() < start {
+            // After a segment that was too short.
+            return Ok(());
+        }
+        let mut bytes = |at: Lsn, buffer: &mut [u8]| file.read_at(buffer, size.offset_of(at).into());
+        match self.walk.advance(&mut bytes, end) {
+            Ok(()) | Err(Stop::Ended) => Ok(()),
+            Err(Stop::Invalid(error)) => Err(self.run.problem(error.lsn, &error)),
+            Err(Stop::Unreadable(error)) => {
+                Err(self.run.problem(start, FileError::on("read file", path)(error)))
+            }
+        }
     }
 
     /// The run should be complete, and end with a record. Gives the number of records.
     pub(super) fn finish(self) -> Result<u64, Problem> {
-        let (end, record_end) = (self.run.end(), self.validator.record_end());
-        if !self.is_complete() {
-            let at = Lsn::new(self.position);
+        let validator = self.walk.validator();
+        let (end, at, record_end) = (self.run.end(), validator.position(), validator.record_end());
+        if at < end {
             return Err(self.run.problem(at, format!("WAL ends at {at}, before {end}")));
         }
         if record_end < end {
             return Err(self.run.problem(end, format!("the last record ends at {record_end}, not at {end}")));
         }
-        Ok(self.validator.records())
+        Ok(validator.records())
     }
 }
 
@@ -148,9 +152,8 @@ impl Directory {
     /// The size of the segments: that of the first one.
     fn segment_size(&self, run: &Run) -> Result<SegmentSize, Problem> {
         let missing = || run.problem(run.start(), format!("no WAL in \"{}\"", self.0.display()));
-        let entries = fs::read_dir(&self.0).map_err(|error| {
-            run.problem(run.start(), crate::file_error::FileError::on("open directory", &self.0)(error))
-        })?;
+        let entries = fs::read_dir(&self.0)
+            .map_err(|error| run.problem(run.start(), FileError::on("open directory", &self.0)(error)))?;
         let is_segment = |name: &str| name.len() == 24 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
         let sizes = entries.filter_map(|entry| {
             let entry = entry.ok()?;
@@ -162,7 +165,7 @@ impl Directory {
 
     fn read(&self, run: &Run, segment: SegmentNo, reading: &mut Reading) -> Result<(), Problem> {
         let mut names = run.timelines(segment, reading.size).into_iter();
-        let (path, mut file) = loop {
+        let (path, file) = loop {
             let Some(timeline) = names.next() else {
                 let start = reading.size.start_of(segment).max(run.start());
                 let name = run
@@ -178,20 +181,7 @@ impl Directory {
                 break (path, file);
             }
         };
-        let mut buffer = vec![0; BUFFER];
-        let mut offset = 0;
-        while !reading.is_complete() {
-            let length = file.read(&mut buffer).map_err(|error| {
-                let at = reading.size.start_of(segment);
-                run.problem(at, crate::file_error::FileError::on("read file", &path)(error))
-            })?;
-            match buffer.get(..length) {
-                None | Some([]) => break,
-                Some(bytes) => reading.feed(segment, offset, bytes)?,
-            }
-            offset += length as u64;
-        }
-        Ok(())
+        reading.read(segment, &path, &file)
     }
 }
 

@@ -24,13 +24,10 @@ use disk::{DiskFile, OpenMode};
 use replication::waldir::{Compression, SegmentFile};
 use wal::page::{LONG_HEADER, PAGE_SIZE, PageFlags, PageHeader, end_of_record, first_record_position};
 use wal::record::{RECORD_HEADER, RecordHeader};
-use wal::{Expectations, Lsn, SegmentNo, Validator, WalVersion};
+use wal::{Lsn, SegmentNo, Stop, Validator, Walk};
 
 use crate::replay::LogSource;
 use crate::{EngineError, KnownDurable};
-
-/// How much is read at once.
-const CHUNK: usize = 64 << 10;
 
 /// The end of the log that recovery found.
 pub(crate) struct FoundEnd<'a> {
@@ -157,26 +154,20 @@ impl FoundEnd<'_> {
 
     /// The end of the last valid record from the page at `start` on, up to the end of its segment; `None` if there is none.
     fn validate(&self, file: &dyn DiskFile, start: Lsn) -> Result<Option<Lsn>, EngineError> {
-        let LogSource { segment_size: size, system_id, history, .. } = self.source;
-        let expect = Expectations {
-            system_id: Some(*system_id),
-            version: Some(WalVersion::V15),
-            ..Expectations::new(*size, history.clone())
-        };
-        let mut validator = Validator::new(start, expect);
+        let size = self.source.segment_size;
         let segment = size.segment_of(start);
-        let mut chunk = vec![0; CHUNK];
-        let mut at = start;
-        while at < size.end_of(segment) {
-            let room = (size.end_of(segment).bytes_since(at) as usize).min(CHUNK);
-            let bytes = chunk.split_at_mut(room).0;
-            let whole = read(file, size.offset_of(at).into(), bytes, || self.path(segment))?;
-            if !whole || validator.feed(bytes).is_err() {
-                break;
+        let mut walk = Walk::new(Validator::new(start, self.source.expectations()));
+        let mut bytes = |at: Lsn, buffer: &mut [u8]| {
+            file.read_at(buffer, size.offset_of(at).into())
+                .map_err(|source| EngineError::file("read", self.path(segment), source))
+        };
+        match walk.advance(&mut bytes, size.end_of(segment)) {
+            Err(Stop::Unreadable(error)) => Err(error),
+            Ok(()) | Err(Stop::Invalid(_) | Stop::Ended) => {
+                let validator = walk.validator();
+                Ok(validator.last_record().map(|_| validator.record_end()))
             }
-            at = at.saturating_add(room as u64);
         }
-        Ok(validator.last_record().map(|_| validator.record_end()))
     }
 
     /// The header of a segment's first page, if this log has written it.

@@ -1,15 +1,17 @@
-//! Reading records from a WAL directory, in chunks, up to where the log is valid.
+//! Reading records from a WAL directory, piece by piece, up to where the log is valid.
+//!
+//! A [`Walk`] reads, validates and gives them; it is begun anew at the last record that was given wherever the log ends for
+//! now, because what comes after that may be other bytes the next time.
 
 use replication::waldir::{SegmentReader, WalDir, WalDirError};
 use wal::page::PAGE_SIZE;
-use wal::reader::{LogRecord, Records};
-use wal::record::RecordHeader;
-use wal::{Expectations, Lsn, SegmentSize, SystemId, TimelineHistory, WalError, WalVersion};
+use wal::reader::LogRecord;
+use wal::{
+    Expectations, Lsn, SegmentSize, Stop, SystemId, TimelineHistory, Validator, ValidatorState, WalError,
+    WalVersion, Walk,
+};
 
 use crate::EngineError;
-
-/// How much is read at once. A record that is longer makes the buffer grow, but only as far as the log really goes.
-const CHUNK: usize = 1 << 20;
 
 /// What a log is expected to be.
 #[derive(Clone, Debug)]
@@ -21,21 +23,49 @@ pub(crate) struct LogSource {
     pub(crate) history: TimelineHistory,
 }
 
+impl LogSource {
+    /// What the validator is to demand.
+    pub(crate) fn expectations(&self) -> Expectations {
+        Expectations {
+            system_id: Some(self.system_id),
+            version: Some(WalVersion::V15),
+            ..Expectations::new(self.segment_size, self.history.clone())
+        }
+    }
+
+    /// A validator at `position`, which is where the record that starts at `prev` ends. If none is known, one at the start of
+    /// the page, which passes over what began before.
+    fn validator(&self, position: Lsn, prev: Option<Lsn>) -> Validator {
+        let page = Lsn::new(position.as_u64() / PAGE_SIZE as u64 * PAGE_SIZE as u64);
+        let state = prev.map(|prev| ValidatorState {
+            record_end: position,
+            last_record: Some(prev),
+            records: 0,
+            system_id: Some(self.system_id),
+            version: Some(WalVersion::V15),
+            segment_size: self.segment_size,
+            switched: false,
+        });
+        let resumed = state.and_then(|state| Validator::resume(state, self.expectations()).ok());
+        resumed.unwrap_or_else(|| Validator::new(page, self.expectations()))
+    }
+}
+
 /// Gives the records of a log from a position on. Each is checked: its checksum, its place, and that it follows the one
 /// before.
 #[derive(Debug)]
 pub(crate) struct LogReader {
     source: LogSource,
     segments: SegmentReader,
-    /// The log from `start` on, as far as it was read.
-    buffer: Vec<u8>,
+    /// Stands at `position` or further on: all that was read after the last record given is in it.
+    walk: Walk,
     /// Where the next record is, or where the page header before it is. Moved past each record given.
     position: Lsn,
     /// The start of the last record given; `None` before the first.
     prev: Option<Lsn>,
 }
 
-/// How reading a chunk ended.
+/// How reading a piece ended.
 #[derive(Debug)]
 pub(crate) enum Progress {
     /// There may be more.
@@ -48,7 +78,8 @@ impl LogReader {
     /// Reads from `position` on: the start of a record, or of the page header before it.
     pub(crate) fn new(source: LogSource, position: Lsn) -> Self {
         let segments = SegmentReader::new(source.dir.clone(), source.segment_size, source.history.clone());
-        Self { source, segments, buffer: Vec::new(), position, prev: None }
+        let walk = Walk::for_records(source.validator(position, None));
+        Self { source, segments, walk, position, prev: None }
     }
 
     /// Where the next record is looked for: the end of the last one given.
@@ -70,97 +101,79 @@ impl LogReader {
     pub(crate) fn rewind(&mut self, position: Lsn, prev: Option<Lsn>) {
         self.segments.reopen();
         (self.position, self.prev) = (position, prev);
+        self.forget_what_follows();
     }
 
     /// Goes on with a newer timeline's history.
     pub(crate) fn set_history(&mut self, history: TimelineHistory) {
         self.segments.set_history(history.clone());
         self.source.history = history;
+        self.forget_what_follows();
     }
 
-    /// Gives `each` the records that end at or before `limit`, as many as one chunk holds.
+    /// What follows the last record given is read again, and may be something else then.
+    fn forget_what_follows(&mut self) {
+        self.walk.restart(self.source.validator(self.position, self.prev));
+    }
+
+    /// Gives `each` the records that end at or before `limit`, as many as one piece holds.
     pub(crate) fn read(
         &mut self,
         limit: Lsn,
         mut each: impl FnMut(&LogRecord<'_>) -> Result<(), EngineError>,
     ) -> Result<Progress, EngineError> {
-        let mut length = CHUNK;
-        loop {
-            let start = Lsn::new(self.position.as_u64() / PAGE_SIZE as u64 * PAGE_SIZE as u64);
-            let wanted = usize::try_from(limit.bytes_since(start)).unwrap_or(usize::MAX).min(length);
-            let complete = self.fill(start, wanted)?;
-            let buffer = std::mem::take(&mut self.buffer);
-            let outcome = self.give(&buffer, start, &mut each);
-            self.buffer = buffer;
-            let (given, stopped_by) = outcome?;
-            let at_limit = complete && wanted < length;
-            match (given, complete && !at_limit) {
-                (true, _) => return Ok(Progress::More),
-                // The chunk is full of log and holds no whole record: a long one.
-                (false, true) if stopped_by.is_none() => length *= 2,
-                (false, _) => {
-                    if !complete || stopped_by.is_some() {
-                        // A file from an archive may take the place of the one that ended here.
-                        self.segments.reopen();
-                    }
-                    return Ok(Progress::End(stopped_by));
-                }
+        let outcome = loop {
+            let at_limit = self.walk.validator().position() >= limit;
+            let outcome = if at_limit { Err(Stop::Ended) } else { self.step(limit) };
+            let given = self.give(&mut each).inspect_err(|_| self.forget_what_follows())?;
+            match outcome {
+                _ if given => return Ok(Progress::More),
+                // A long record, of which there is more.
+                Ok(()) => {}
+                Err(stop) => break stop,
             }
+        };
+        if self.walk.validator().position() < limit {
+            // A file from an archive may take the place of the one that ended here.
+            self.segments.reopen();
+        }
+        self.forget_what_follows();
+        match outcome {
+            Stop::Ended => Ok(Progress::End(None)),
+            Stop::Invalid(error) => Ok(Progress::End(Some(error))),
+            Stop::Unreadable(error) => Err(error),
         }
     }
 
-    /// Reads `length` bytes from `start` on, or as many as there are. Whether all were.
-    fn fill(&mut self, start: Lsn, length: usize) -> Result<bool, EngineError> {
-        self.buffer.resize(length, 0);
-        let mut filled = 0;
-        while filled < length {
-            let at = start.saturating_add(filled as u64);
-            let timeline = self.source.history.timeline_at(at);
-            let rest = self.buffer.split_at_mut(filled).1;
-            match self.segments.read_at(timeline, at, rest) {
-                Ok(0) | Err(WalDirError::MissingSegment { .. } | WalDirError::ShortSegment { .. }) => break,
-                Ok(count) => filled += count,
-                Err(error) => return Err(EngineError::Directory(describe(&error))),
-            }
-        }
-        self.buffer.truncate(filled);
-        Ok(filled == length)
+    /// Reads and validates a piece.
+    fn step(&mut self, limit: Lsn) -> Result<(), Stop<EngineError>> {
+        let (segments, history) = (&mut self.segments, &self.source.history);
+        let mut bytes =
+            |at: Lsn, buffer: &mut [u8]| match segments.read_at(history.timeline_at(at), at, buffer) {
+                Err(WalDirError::MissingSegment { .. } | WalDirError::ShortSegment { .. }) => Ok(0),
+                other => other.map_err(|error| EngineError::Directory(describe(&error))),
+            };
+        self.walk.step(&mut bytes, limit)
     }
 
-    /// Gives the records that lie whole in `buffer`. Whether there were any, and what stopped it.
+    /// Gives the records that have come whole. Whether there were any.
     fn give(
         &mut self,
-        buffer: &[u8],
-        start: Lsn,
         each: &mut impl FnMut(&LogRecord<'_>) -> Result<(), EngineError>,
-    ) -> Result<(bool, Option<WalError>), EngineError> {
-        let expect = Expectations {
-            segment_size: self.source.segment_size,
-            system_id: Some(self.source.system_id),
-            version: Some(WalVersion::V15),
-            timelines: self.source.history.clone(),
-        };
-        let mut records = Records::new(buffer, start, expect);
-        let mut given = false;
-        for record in records.by_ref() {
+    ) -> Result<bool, EngineError> {
+        let before = self.prev;
+        let mut records = self.walk.records();
+        while let Some(record) = records.next() {
+            // Of the page on which reading began, those before.
             if record.start < self.position {
                 continue;
             }
-            let header = RecordHeader::decode(&record.bytes);
-            if self.prev.is_some_and(|prev| header.is_none_or(|header| header.prev != prev)) {
-                // A leftover of an older use of the file.
-                return Ok((given, None));
-            }
             each(&record)?;
-            given = true;
-            self.prev = Some(record.start);
-            self.position = record.end;
-            if header.is_some_and(|header| header.is_switch()) {
-                let size = self.source.segment_size;
-                self.position = size.end_of(size.segment_ending_at(record.end));
-            }
+            (self.position, self.prev) = (records.position(), Some(record.start));
         }
-        Ok((given, records.stopped_by().cloned()))
+        let passed = records.position();
+        self.walk.pass(passed);
+        Ok(self.prev != before)
     }
 }
 

@@ -49,6 +49,9 @@ pub enum RecordError {
     /// The image is not as long as a page without its hole must be.
     #[error("block {0}: invalid length of the page image")]
     ImageLength(u8),
+    /// The image does not decompress to a page without its hole.
+    #[error("block {0}: the page image cannot be decompressed")]
+    ImageContent(u8),
     /// The record's checksum does not match its content.
     #[error("incorrect checksum {found:08X}, computed {computed:08X}")]
     Checksum {
@@ -161,11 +164,32 @@ pub(crate) fn seal(record: &mut [u8], header: RecordHeader) {
 }
 
 /// Checks the sub-headers of a record of `total_length` bytes, of which `record` holds the first
-/// [`MAX_SUB_HEADERS`] at least. Allocates nothing.
+/// [`MAX_SUB_HEADERS`] at least. Allocates nothing. Whether it has an image that is compressed.
 #[inline(always)]
-pub(crate) fn check_structure(record: &[u8], total_length: usize) -> Result<(), RecordError> {
+pub(crate) fn check_structure(record: &[u8], total_length: usize) -> Result<bool, RecordError> {
     let body = record.get(RECORD_HEADER..).ok_or(RecordError::Length)?;
-    parts::walk(body, total_length.saturating_sub(RECORD_HEADER), |_| ()).map(|_| ())
+    let mut compressed = false;
+    parts::walk(body, total_length.saturating_sub(RECORD_HEADER), |part| {
+        if let Part::Block(BlockHeader { image: Some(image), .. }) = part {
+            compressed |= image.compression.is_some();
+        }
+    })?;
+    Ok(compressed)
+}
+
+/// Decompresses the images of a whole record that has passed [`check_structure`], one after the other into `page`. Whether it
+/// has any that are compressed.
+pub(crate) fn check_images(record: &[u8], page: &mut [u8; BLOCK_SIZE]) -> Result<bool, RecordError> {
+    if !check_structure(record, record.len())? {
+        return Ok(false);
+    }
+    let record = Record::decode_unchecked(record, WalVersion::V15)?;
+    for block in record.blocks {
+        if block.image.is_some_and(|image| image.restore_to(page).is_err()) {
+            return Err(RecordError::ImageContent(block.id));
+        }
+    }
+    Ok(true)
 }
 
 fn take_block<'a>(header: BlockHeader, data: &mut Fields<'a>) -> Option<BlockRef<'a>> {

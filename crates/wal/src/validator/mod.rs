@@ -96,6 +96,8 @@ pub struct Validator {
     /// The start of the last valid record: what the next one's prev-link must say.
     last_record: Option<u64>,
     records: u64,
+    /// How many records with compressed images were found; one whose padding is to come is among them.
+    compressed: u64,
     phase: Phase,
     /// Whether the header of the page that holds `position` has been read. False only while it has not.
     in_page: bool,
@@ -125,6 +127,7 @@ impl Validator {
             record_end: start.as_u64(),
             last_record: None,
             records: 0,
+            compressed: 0,
             phase: Phase::Record,
             in_page: !on_boundary,
             fresh: on_boundary,
@@ -235,6 +238,12 @@ impl Validator {
     /// The timeline that the last page header read is on.
     pub fn page_timeline(&self) -> Option<TimelineId> {
         self.page_timeline
+    }
+
+    /// How many records with compressed images this validator has met. Whether those can be decompressed is not looked at here:
+    /// of a long record nothing is kept ([`Walk::unpacking`](crate::Walk::unpacking)).
+    pub fn compressed(&self) -> u64 {
+        self.compressed
     }
 
     /// How many records were found valid, resumed-from ones included.

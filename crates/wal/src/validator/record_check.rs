@@ -114,10 +114,11 @@ impl Validator {
         let (Some(mut prev), Overwrite::None) = (self.last_record, self.overwrite) else { return 0 };
         let mut at = 0;
         let mut records = 0;
-        while let Some(record) = page.get(at..).and_then(|rest| plain_record(rest, prev, way)) {
+        while let Some((record, compressed)) = page.get(at..).and_then(|rest| plain_record(rest, prev, way)) {
             prev = self.position + at as u64;
             at += record;
             records += 1;
+            self.compressed += u64::from(compressed);
         }
         if records > 0 {
             self.last_record = Some(prev);
@@ -189,9 +190,10 @@ impl Validator {
         if header.crc != computed {
             return Err(WalErrorKind::Checksum { found: header.crc, computed });
         }
-        check_structure(head, self.fragments.got as usize)?;
+        let compressed = check_structure(head, self.fragments.got as usize)?;
         self.check_overwrite(&header, head)?;
         self.overwrite = Overwrite::None;
+        self.compressed += u64::from(compressed);
         Ok(())
     }
 
@@ -281,9 +283,9 @@ impl Validator {
 }
 
 /// The length, padding included, of the record that `bytes` begin with, if it is whole, good, follows the one at `prev`
-/// and means nothing to the validator.
+/// and means nothing to the validator; and whether it has a compressed image.
 #[inline(always)]
-fn plain_record(bytes: &[u8], prev: u64, way: impl ShortCrc) -> Option<usize> {
+fn plain_record(bytes: &[u8], prev: u64, way: impl ShortCrc) -> Option<(usize, bool)> {
     let header = RecordHeader::decode(bytes)?;
     let total = header.total_length as usize;
     let padded = bytes.get(..total.next_multiple_of(8))?;
@@ -294,9 +296,12 @@ fn plain_record(bytes: &[u8], prev: u64, way: impl ShortCrc) -> Option<usize> {
         && header.resource_manager.is_valid()
         && header.prev.as_u64() == prev
         && padding_is_zero(padded, padded.len() - total)
-        && header.crc == record_crc_by(way, record)
-        && check_structure(record.get(..HEAD).unwrap_or(record), total).is_ok();
-    if good { Some(padded.len()) } else { None }
+        && header.crc == record_crc_by(way, record);
+    if !good {
+        return None;
+    }
+    let compressed = check_structure(record.get(..HEAD).unwrap_or(record), total).ok()?;
+    Some((padded.len(), compressed))
 }
 
 /// Whether the last `padding` bytes, at most 7, are zero.
