@@ -301,6 +301,33 @@ fn a_file_that_is_removed_under_its_receiver_ends_it_and_is_named() {
 }
 
 #[test]
+fn a_finished_segment_that_is_removed_under_its_receiver_is_missed_when_the_next_is_finished() {
+    let root = TempRoot::new("missed");
+    let options = Options::default().wal_segment_mib(1).setting("checkpoint_timeout", "1h");
+    let leader = Postgres::start_new(&root, "leader", Version::V15, options);
+    leader.sql("select pg_create_physical_replication_slot('w', true)");
+    let path = root.dir("archive");
+    let receiver = walreceiver(&root, &leader.conninfo(), &path).args(["-S", "w"]).spawn();
+    let finish_one = |before: usize| {
+        leader
+            .script("create table if not exists t (n int); insert into t values (1); select pg_switch_wal()");
+        wait_until("a finished segment", || archive::segments(&path).len() > before);
+    };
+    finish_one(0);
+    finish_one(1);
+    assert!(!receiver.stderr().contains("gone"), "{}", receiver.stderr());
+    let removed = archive::segments(&path).pop().unwrap();
+    std::fs::remove_file(path.join(&removed)).unwrap();
+    finish_one(1);
+    wait_until("the segment to be missed", || {
+        receiver.stderr().lines().any(|line| line.contains(&removed) && line.contains("is gone"))
+    });
+    receiver.interrupt();
+    let finished = verify(&root, &path, &[]);
+    assert!(finished.code == Some(1) && finished.stdout.contains(&removed), "{finished}");
+}
+
+#[test]
 fn what_is_sound_is_handed_out_whole() {
     let archive = archive_of_one_timeline();
     let fetch = |name: &str, target: &str| {

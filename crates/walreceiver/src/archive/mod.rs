@@ -13,6 +13,7 @@
 //!   again compares; a difference is a fork, and refused.
 
 mod pipeline;
+mod predecessor;
 pub(crate) mod resume;
 mod segment_files;
 mod syncer;
@@ -28,6 +29,7 @@ use std::path::PathBuf;
 use wal::{Lsn, TimelineId};
 
 pub(crate) use pipeline::{Chunk, Pipeline};
+pub(crate) use predecessor::Predecessor;
 pub(crate) use segment_files::{Naming, SegmentFiles};
 pub(crate) use syncer::{SyncMode, Syncer};
 pub(crate) use writer::ArchiveWriter;

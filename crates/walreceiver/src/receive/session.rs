@@ -18,7 +18,7 @@ use super::publisher::{PublishedTimeline, Publisher};
 use super::timeline_stream::{SILENCE_LIMIT, StreamEnd, TimelineStream};
 use super::{ReceiverError, ReceiverOptions};
 use crate::archive::resume::{self, ResumePoint};
-use crate::archive::{ArchiveError, ArchiveWriter, Naming, Observer, Pipeline, SegmentFiles};
+use crate::archive::{ArchiveError, ArchiveWriter, Naming, Observer, Pipeline, Predecessor, SegmentFiles};
 use crate::compress::Compressor;
 use crate::slot;
 
@@ -286,8 +286,16 @@ impl Session<'_> {
 
     fn on_finished(&self) -> Arc<dyn Fn(&Path) + Send + Sync> {
         let compressor = self.compressor.clone();
+        let predecessor = Predecessor::new(Arc::clone(self.dir.disk()));
         Arc::new(move |segment| {
             tracing::info!("finished segment \"{}\"", segment.display());
+            if let Some(missed) = predecessor.missed(segment) {
+                tracing::warn!(
+                    "segment \"{}\", which was finished before, is gone: nobody who restores from this archive gets past it, \
+                     unless it was moved on purpose",
+                    missed.display()
+                );
+            }
             if let Some(compressor) = &compressor {
                 compressor.push(segment);
             }
