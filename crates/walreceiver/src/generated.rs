@@ -38,6 +38,19 @@ pub(crate) fn wal(len: usize) -> Vec<u8> {
     grow(&mut log(), len, |at| vec![at as u8; 3000])
 }
 
+/// Puts a log on timeline 1 whose last record goes over pages and was given up after the first of them, in the third segment.
+/// Gives where that page ends: there the next timeline begins.
+pub(crate) fn given_up(put: &mut dyn FnMut(u32, &[u8])) -> Lsn {
+    let mut log = log();
+    let mut stream = grow(&mut log, 2_300_000, |at| vec![at as u8; 3000]);
+    let long = log.append(&Record::new(ResourceManager::XLOG, 0x20, Xid::INVALID, &[7; 30_000])).unwrap();
+    stream.extend(log.drain());
+    let page = Lsn::new((long.start.as_u64() / 8192 + 1) * 8192);
+    stream.truncate(page.bytes_since(start()) as usize);
+    put(1, &stream);
+    page
+}
+
 /// Ends recovery on timeline `to`, and goes on there; the bytes of the record that says so.
 pub(crate) fn promote(log: &mut LogWriter, from: u32, to: u32) -> Vec<u8> {
     log.set_timeline(TimelineId::new(to));

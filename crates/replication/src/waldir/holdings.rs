@@ -11,15 +11,13 @@
 //! would hide every later timeline. For them a history is made: that of a timeline which left the next known one's line
 //! and came to nothing. It is the same as long as that one is here, and never the newest, because that one is newer.
 //!
-//! All this is told by names and histories alone; what the files are worth, a [`Walk`](wal::Walk) tells.
+//! All this is told by names and histories alone; what the files are worth, a [`LineWalk`](super::LineWalk) tells, and
+//! which of them has a segment, [`Holdings::find`].
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::path::PathBuf;
 
 use wal::{HistoryError, Lsn, SegmentNo, SegmentSize, TimelineHistory, TimelineId};
 
-use super::segment::OpenSegment;
 use super::{SegmentFile, WalDir, WalDirError};
 
 /// Why a timeline that nobody knows of was left, in the history made for it.
@@ -34,51 +32,8 @@ pub struct Holdings {
     /// The histories that are here and make sense.
     histories: BTreeMap<TimelineId, TimelineHistory>,
     broken: BTreeMap<TimelineId, HistoryError>,
-}
-
-/// A file that has a segment's bytes, all or the first.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Stand<'a> {
-    /// The file.
-    pub file: &'a SegmentFile,
-    /// Up to where its bytes are those of the timeline asked for; [`Lsn::MAX`] if it is that timeline's own.
-    pub end: Lsn,
-}
-
-/// What a segment's file has.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Content {
-    /// The file.
-    pub path: PathBuf,
-    /// Its bytes, unpacked; at most a segment's.
-    pub bytes: Vec<u8>,
-    /// Whether it is called `.partial`.
-    pub partial: bool,
-}
-
-/// That a timeline goes on past a position.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Evidence {
-    /// A later segment of it is here.
-    Segment(String),
-    /// A history says that the timeline was left, or began, further on.
-    History {
-        /// Whose history.
-        timeline: TimelineId,
-        /// Where that was.
-        switch_point: Lsn,
-    },
-}
-
-impl fmt::Display for Evidence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Segment(name) => write!(f, "\"{name}\" is there"),
-            Self::History { timeline, switch_point } => {
-                write!(f, "\"{}\" tells of {switch_point}", timeline.history_file_name())
-            }
-        }
-    }
+    /// The last segment of any timeline.
+    last: SegmentNo,
 }
 
 /// What there is for a history's name.
@@ -101,14 +56,20 @@ impl Holdings {
     /// A directory or a history file that cannot be read.
     pub fn read(dir: &WalDir, size: SegmentSize) -> Result<Self, WalDirError> {
         let listing = dir.list(size)?;
-        let mut holdings =
-            Self { size, files: BTreeMap::new(), histories: BTreeMap::new(), broken: BTreeMap::new() };
+        let mut holdings = Self {
+            size,
+            files: BTreeMap::new(),
+            histories: BTreeMap::new(),
+            broken: BTreeMap::new(),
+            last: SegmentNo::new(0),
+        };
         // A server keeps files for segments to come, which hold nothing yet or what they were before.
         let recycled = dir.is_servers()?;
         for file in listing.segments {
             if recycled && !begins_where_it_should(dir, &file, size)? {
                 continue;
             }
+            holdings.last = holdings.last.max(file.segment);
             holdings.files.entry((file.timeline, file.segment)).or_insert(file);
         }
         for timeline in listing.histories {
@@ -131,6 +92,11 @@ impl Holdings {
     /// The files, by timeline and segment.
     pub fn files(&self) -> &BTreeMap<(TimelineId, SegmentNo), SegmentFile> {
         &self.files
+    }
+
+    /// The last segment that a file is here of, of any timeline.
+    pub(super) fn last_segment(&self) -> SegmentNo {
+        self.last
     }
 
     /// The timelines that have segments here, ascending.
@@ -209,7 +175,7 @@ impl Holdings {
     }
 
     /// The timelines that left `timeline`, with where.
-    fn left_by(&self, timeline: TimelineId) -> impl Iterator<Item = (TimelineId, Lsn)> {
+    pub(super) fn left_by(&self, timeline: TimelineId) -> impl Iterator<Item = (TimelineId, Lsn)> {
         self.histories
             .values()
             .filter_map(move |history| Some((history.timeline(), history.switch_point_of(timeline)?)))
@@ -220,75 +186,6 @@ impl Holdings {
         let last_byte = Lsn::new(self.size.end_of(segment).as_u64().saturating_sub(1));
         history.timeline_at(last_byte)
     }
-
-    /// Up to where at least `timeline` has WAL in `segment`, and how that is known; `None` if nothing says so.
-    pub fn must_reach(&self, timeline: TimelineId, segment: SegmentNo) -> Option<(Lsn, Evidence)> {
-        let (start, end) = (self.size.start_of(segment), self.size.end_of(segment));
-        let begin = self.history(timeline).map_or(Lsn::INVALID, |history| history.begin());
-        if begin >= end {
-            return None;
-        }
-        let later = self.files.range((timeline, segment.next())..=(timeline, LAST)).next();
-        if let Some((_, file)) = later {
-            return Some((end, Evidence::Segment(file.name.clone())));
-        }
-        let left = self.left_by(timeline).max_by_key(|&(_, at)| at);
-        [Some((timeline, begin)), left]
-            .into_iter()
-            .flatten()
-            .filter(|&(_, at)| at > start)
-            .max_by_key(|&(_, at)| at)
-            .map(|(timeline, switch_point)| {
-                (switch_point.min(end), Evidence::History { timeline, switch_point })
-            })
-    }
-
-    /// The files that have the bytes of `segment` of `timeline`, its own first.
-    pub fn stands(&self, timeline: TimelineId, segment: SegmentNo) -> Vec<Stand<'_>> {
-        let file = |of: TimelineId| self.files.get(&(of, segment));
-        let is_here = |at: Lsn| self.size.segment_of(at) == segment;
-        let mut stands: Vec<_> =
-            file(timeline).map(|file| Stand { file, end: Lsn::MAX }).into_iter().collect();
-        let borrowed = |left: TimelineId, from: Lsn| {
-            self.left_by(left)
-                .filter(move |&(other, at)| other != timeline && at >= from && is_here(at))
-                .filter_map(move |(other, at)| Some(Stand { file: file(other)?, end: at }))
-        };
-        // Who left it here has its bytes up to there.
-        stands.extend(borrowed(timeline, Lsn::INVALID));
-        // Where it began it has its parent's bytes, and so has every other that left the parent later.
-        let begin = self.history(timeline).and_then(|history| {
-            let parent = history.entries().last()?;
-            is_here(parent.switch_point).then_some((parent.timeline, parent.switch_point))
-        });
-        if let Some((parent, at)) = begin {
-            stands.extend(file(parent).map(|file| Stand { file, end: at }));
-            stands.extend(borrowed(parent, at).map(|stand| Stand { end: at, ..stand }));
-        }
-        stands
-    }
-}
-
-impl Holdings {
-    /// Everything that the file of a segment has, a whole one's or else a partial one's; `None` if it is gone by now.
-    ///
-    /// # Errors
-    /// A file that cannot be read or unpacked.
-    pub fn content(&self, dir: &WalDir, file: &SegmentFile) -> Result<Option<Content>, WalDirError> {
-        let Some(open) = OpenSegment::open(dir, file.timeline, file.segment, self.size)? else {
-            return Ok(None);
-        };
-        let mut bytes = vec![0; self.size.bytes() as usize];
-        let mut filled = 0;
-        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match open.read_at(rest, filled as u32)? {
-                0 => break,
-                count => filled += count,
-            }
-        }
-        bytes.truncate(filled);
-        Ok(Some(Content { path: open.path, bytes, partial: open.partial }))
-    }
 }
 
 fn begins_where_it_should(dir: &WalDir, file: &SegmentFile, size: SegmentSize) -> Result<bool, WalDirError> {
@@ -297,4 +194,4 @@ fn begins_where_it_should(dir: &WalDir, file: &SegmentFile, size: SegmentSize) -
 }
 
 /// After every segment's number.
-const LAST: SegmentNo = SegmentNo::new(u64::MAX);
+pub(super) const LAST: SegmentNo = SegmentNo::new(u64::MAX);

@@ -4,7 +4,7 @@ use tempfile::TempDir;
 use wal::SegmentNo;
 
 use super::*;
-use crate::generated::{grow, log, promote, size, start, wal};
+use crate::generated::{given_up, grow, log, promote, size, start, wal};
 
 /// Two finished segments and the beginning of a third, and where its last record ends.
 fn archive() -> (TempDir, Lsn) {
@@ -208,6 +208,23 @@ fn up_to_a_switch_every_relatives_file_is_as_good() {
     remove(&root, &(name(2) + ".partial"));
     let tail = fetched(&root, &name_on(2, 2)).unwrap().unwrap();
     assert!(tail[switch.bytes_since(start_of(2)) as usize..].iter().all(|&byte| byte == 0));
+}
+
+#[test]
+fn a_timeline_that_began_after_a_record_that_was_given_up_has_its_beginning_from_its_parent() {
+    let root = tempfile::tempdir().unwrap();
+    let page = given_up(&mut |timeline, stream| put(&root, timeline, stream, 0));
+    history(&root, 2, &[(1, page)]);
+    let own = fetched(&root, &name(2)).unwrap().unwrap();
+    let head = fetched(&root, &name_on(2, 2)).unwrap().unwrap();
+    let (end, written) =
+        (page.bytes_since(start_of(2)) as usize, |bytes: &[u8]| bytes.iter().any(|&byte| byte != 0));
+    assert!(
+        written(&head[end - 100..end]) && !written(&head[end..]),
+        "the page before is there, and nothing more"
+    );
+    // Whether the old timeline's own file has the beginning of what was given up does not matter.
+    assert!(head.starts_with(&own[..own.iter().rposition(|&byte| byte != 0).unwrap() + 1]));
 }
 
 #[test]

@@ -2,11 +2,13 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use replication::waldir::{SegmentFile, SegmentReader, WalDir, WalDirError};
+use replication::waldir::{
+    Form, Halt, LineWalk, SegmentFile, SegmentReader, WalDir, WalDirError, Worth, page_at_fault,
+};
 use wal::page::PAGE_SIZE;
 use wal::{
-    Expectations, Lsn, SegmentNo, SegmentSize, Stop, Tail, TimelineHistory, TimelineId, Validator,
-    ValidatorState, WalError, Walk,
+    LogBytes, Lsn, SegmentNo, SegmentSize, Stop, TimelineHistory, TimelineId, Validator, ValidatorState,
+    WalError,
 };
 
 use super::SegmentKey;
@@ -19,14 +21,14 @@ pub(super) struct Job {
     pub(super) timeline: TimelineId,
     pub(super) history: TimelineHistory,
     pub(super) size: SegmentSize,
-    /// The segments, in order and without gaps. Never empty.
-    pub(super) files: Vec<SegmentFile>,
+    /// The segments, in order and without gaps, and how each may end. Never empty.
+    pub(super) files: Vec<(SegmentFile, Form)>,
     /// What is proved of the segment before them.
     pub(super) state: Option<ValidatorState>,
     /// The segment before them is an ancestor's, and is read first.
     pub(super) lead_in: bool,
     /// The segment of the timeline that follows, which another job has.
-    pub(super) next: Option<SegmentFile>,
+    pub(super) next: Option<(SegmentFile, Form)>,
 }
 
 #[derive(Debug)]
@@ -45,11 +47,11 @@ impl Job {
     }
 
     fn first(&self) -> SegmentNo {
-        self.files.first().map_or(SegmentNo::new(0), |file| file.segment)
+        self.files.first().map_or(SegmentNo::new(0), |(file, _)| file.segment)
     }
 
     pub(super) fn last(&self) -> SegmentNo {
-        self.files.last().map_or(SegmentNo::new(0), |file| file.segment)
+        self.files.last().map_or(SegmentNo::new(0), |(file, _)| file.segment)
     }
 
     /// Validates, counting in `progress` what was read.
@@ -57,8 +59,11 @@ impl Job {
         let mut run = Run {
             job: self,
             dir,
-            reader: SegmentReader::new(dir.clone(), self.size, self.history.clone()),
-            progress,
+            bytes: JobBytes {
+                job: self,
+                reader: SegmentReader::new(dir.clone(), self.size, self.history.clone()),
+                progress,
+            },
             result: JobResult {
                 records: 0,
                 bytes: 0,
@@ -75,126 +80,104 @@ impl Job {
 struct Run<'a> {
     job: &'a Job,
     dir: &'a WalDir,
+    bytes: JobBytes<'a>,
+    result: JobResult,
+}
+
+/// The bytes of a job's segments, and of what comes before and after them on its line.
+struct JobBytes<'a> {
+    job: &'a Job,
     reader: SegmentReader,
     progress: &'a AtomicU64,
-    result: JobResult,
+}
+
+impl LogBytes for JobBytes<'_> {
+    type Error = WalDirError;
+
+    fn read_at(&mut self, at: Lsn, buffer: &mut [u8]) -> Result<usize, WalDirError> {
+        let job = self.job;
+        let own = at >= job.size.start_of(job.first());
+        let timeline = if own { job.timeline } else { job.history.timeline_at(at) };
+        let count = self.reader.read_at(timeline, at, buffer)?;
+        self.progress.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
 }
 
 impl Run<'_> {
     fn all(&mut self) {
         let size = self.job.size;
         let mut walk = Some(self.beginning());
-        for file in &self.job.files {
-            let start = size.start_of(file.segment);
+        for (file, form) in &self.job.files {
             let mut current = match walk.take() {
                 Some(walk) => walk,
-                None => self.fresh(start),
+                None => LineWalk::new(size.start_of(file.segment), size, &self.job.history).unpacking(),
             };
-            let before = current.validator().records();
+            let (records, read) = (current.validator().records(), current.read());
             // Taken before reading: a file that changes meanwhile will not match it.
             let stat = Stat::of(self.dir, &file.name);
-            let outcome = self.walk_to(&mut current, size.end_of(file.segment));
-            self.result.records += current.validator().records().saturating_sub(before);
-            match outcome {
-                Ok(()) => {
-                    self.remember(file, stat, current.validator());
-                    walk = Some(current);
-                }
-                Err(stop) => self.stopped(file, stop, current.validator()),
+            let worth = current.segment(&mut self.bytes, file.segment, size.end_of(file.segment), *form);
+            self.result.records += current.validator().records().saturating_sub(records);
+            self.result.bytes += current.read() - read;
+            if matches!(worth, Worth::Whole) {
+                self.remember(file, stat, current.validator());
+                walk = Some(current);
+            } else {
+                self.stopped(file, worth, &current);
             }
         }
         if let Some(walk) = walk
-            && let Some(next) = &self.job.next
+            && let Some((next, form)) = &self.job.next
         {
-            self.join_next(next, walk);
+            self.join_next(next, *form, walk);
         }
-    }
-
-    fn fresh(&self, start: Lsn) -> Walk {
-        Walk::new(Validator::new(start, Expectations::new(self.job.size, self.job.history.clone())))
     }
 
     /// A walk at the first segment's start that knows as much as there is to know of what comes before.
-    fn beginning(&mut self) -> Walk {
+    fn beginning(&mut self) -> LineWalk {
         let job = self.job;
         let start = job.size.start_of(job.first());
-        let expect = Expectations::new(job.size, job.history.clone());
-        let earlier = match job.state {
-            Some(state) => Validator::resume(state, expect).ok().map(Walk::new),
-            None if job.lead_in => {
-                Some(self.fresh(Lsn::new(start.as_u64().saturating_sub(u64::from(job.size.bytes())))))
-            }
-            None => None,
-        };
-        if let Some(mut walk) = earlier
-            && self.walk_to(&mut walk, start).is_ok()
-        {
-            return walk;
-        }
         // What is wrong before is told by whoever reads it.
-        self.fresh(start)
-    }
-
-    /// Walks up to `end`. Where the timeline began, a record must have ended.
-    fn walk_to(&mut self, walk: &mut Walk, end: Lsn) -> Result<(), Halt> {
-        let begin = self.job.history.begin();
-        if (walk.validator().position()..end).contains(&begin) && begin > walk.validator().position() {
-            self.advance(walk, begin)?;
-            let validator = walk.validator();
-            let on_new_page = begin.as_u64().is_multiple_of(PAGE_SIZE as u64);
-            if validator.last_record().is_some() && validator.record_end() != begin && !on_new_page {
-                return Err(Halt::Begin(begin));
-            }
-        }
-        self.advance(walk, end)
-    }
-
-    fn advance(&mut self, walk: &mut Walk, end: Lsn) -> Result<(), Halt> {
-        let first = self.job.size.start_of(self.job.first());
-        let (job, reader, progress) = (self.job, &mut self.reader, self.progress);
-        let before = walk.read();
-        let mut source = |at: Lsn, buffer: &mut [u8]| {
-            let timeline = if at >= first { job.timeline } else { job.history.timeline_at(at) };
-            let count = reader.read_at(timeline, at, buffer)?;
-            progress.fetch_add(count as u64, Ordering::Relaxed);
-            Ok(count)
+        let fresh = || LineWalk::new(start, job.size, &job.history);
+        let walk = match job.state {
+            Some(state) => LineWalk::resume(state, job.size, &job.history)
+                .and_then(|mut walk| walk.reach(&mut self.bytes, start).is_ok().then_some(walk))
+                .unwrap_or_else(fresh),
+            None if job.lead_in => LineWalk::led_in(&mut self.bytes, job.first(), job.size, &job.history),
+            None => fresh(),
         };
-        let outcome = walk.advance(&mut source, end);
-        self.result.bytes += walk.read() - before;
-        outcome.map_err(Halt::At)
+        self.result.bytes += walk.read();
+        walk.unpacking()
     }
 
     /// Reads on into the next segment until a record that begins there is complete: the seam between the two, prev-link
     /// and continued record, is then proved.
-    fn join_next(&mut self, next: &SegmentFile, mut walk: Walk) {
+    fn join_next(&mut self, next: &SegmentFile, form: Form, mut walk: LineWalk) {
         let boundary = self.job.size.end_of(self.job.last());
         let end = self.job.size.end_of(next.segment);
-        let is_joined = |walk: &Walk| walk.validator().last_record().is_some_and(|last| last >= boundary);
+        let read = walk.read();
+        let is_joined = |walk: &LineWalk| walk.validator().last_record().is_some_and(|last| last >= boundary);
         while !is_joined(&walk) && walk.validator().position() < end {
             let step = walk.validator().position().saturating_add(PAGE_SIZE as u64).min(end);
-            match self.walk_to(&mut walk, step) {
-                Ok(()) => {}
-                Err(Halt::At(Stop::Invalid(_))) if is_joined(&walk) => return,
-                Err(Halt::At(Stop::Invalid(error)))
-                    if self.is_clean_end(next, walk.validator(), Some(&error)) =>
-                {
-                    return;
-                }
-                Err(Halt::At(Stop::Invalid(error))) => {
-                    self.broken(next, walk.validator().record_end(), self.damage(next, &error));
-                    // Neither side of the seam counts as proved.
-                    let last = self.job.last().file_name(self.job.timeline, self.job.size);
-                    self.result.proved.retain(|(name, _)| !name.starts_with(&last));
-                    return;
-                }
+            let error = match walk.reach(&mut self.bytes, step) {
+                Ok(()) => continue,
+                Err(Halt::Stopped(Stop::Invalid(error))) if !is_joined(&walk) => error,
                 // In the next segment itself; its own job tells.
-                Err(_) => return,
+                Err(_) => break,
+            };
+            if !walk.ends_cleanly(&mut self.bytes, next.segment, end, form, Some(&error)) {
+                self.broken(next, walk.record_end(), page_at_fault(&error), self.damage(next, &error));
+                // Neither side of the seam counts as proved.
+                let last = self.job.last().file_name(self.job.timeline, self.job.size);
+                self.result.proved.retain(|(name, _)| !name.starts_with(&last));
             }
+            break;
         }
+        self.result.bytes += walk.read() - read;
     }
 
     fn remember(&mut self, file: &SegmentFile, stat: Option<Stat>, validator: &Validator) {
-        self.proof(file, validator, Proven::Whole);
+        self.proof(file, validator, Proven::Whole, None);
         if file.partial {
             let end = validator.record_end().to_string();
             self.result.findings.push(Finding::Unfinished { file: file.name.clone(), end });
@@ -208,51 +191,38 @@ impl Run<'_> {
         }
     }
 
-    fn proof(&mut self, file: &SegmentFile, validator: &Validator, content: Proven) {
+    fn proof(&mut self, file: &SegmentFile, validator: &Validator, content: Proven, page: Option<Lsn>) {
         let (record_end, system_id) = (validator.record_end(), validator.system_id());
         let key = (file.timeline, file.segment);
-        self.result.proofs.push((key, Proof { record_end, content, system_id }));
+        self.result.proofs.push((key, Proof { record_end, page, content, system_id }));
     }
 
-    fn broken(&mut self, file: &SegmentFile, end: Lsn, finding: Finding) {
-        self.result.proofs.push(((file.timeline, file.segment), Proof::broken(end, &finding)));
+    fn broken(&mut self, file: &SegmentFile, end: Lsn, page: Option<Lsn>, finding: Finding) {
+        let proof = Proof { page, ..Proof::broken(end, &finding) };
+        self.result.proofs.push(((file.timeline, file.segment), proof));
         self.result.findings.push(finding);
     }
 
-    /// A segment that could not be validated to its end.
-    fn stopped(&mut self, file: &SegmentFile, halt: Halt, validator: &Validator) {
-        let name = file.name.clone();
-        let unreadable = |reason: String| Finding::Unreadable { file: name.clone(), reason };
-        let error = match halt {
-            Halt::Begin(begin) => {
+    /// A segment that was not walked to its end.
+    fn stopped(&mut self, file: &SegmentFile, worth: Worth<WalDirError>, walk: &LineWalk) {
+        let unreadable = |reason: String| Finding::Unreadable { file: file.name.clone(), reason };
+        let (finding, page) = match worth {
+            Worth::Whole => return,
+            Worth::Beginning(error) => {
+                let page = error.as_ref().and_then(page_at_fault);
+                self.proof(file, walk.validator(), Proven::Beginning, page);
+                let end = walk.record_end().to_string();
+                return self.result.findings.push(Finding::Unfinished { file: file.name.clone(), end });
+            }
+            Worth::Damaged(error) => (self.damage(file, &error), page_at_fault(&error)),
+            Worth::Begin(begin) => {
                 let (timeline, switch_point) = (file.timeline.as_u32(), begin.to_string());
-                let finding = Finding::BadBegin { file: name, timeline, switch_point };
-                return self.broken(file, validator.record_end(), finding);
+                (Finding::BadBegin { file: file.name.clone(), timeline, switch_point }, None)
             }
-            Halt::At(Stop::Unreadable(error)) => {
-                return self.broken(file, validator.record_end(), unreadable(error.to_string()));
-            }
-            Halt::At(Stop::Ended) if !file.partial => {
-                let finding = unreadable("it ends before its segment does".to_owned());
-                return self.broken(file, validator.record_end(), finding);
-            }
-            Halt::At(Stop::Ended) => None,
-            Halt::At(Stop::Invalid(error)) => Some(error),
+            Worth::Unreadable(error) => (unreadable(error.to_string()), None),
+            Worth::Short => (unreadable("it ends before its segment does".to_owned()), None),
         };
-        if self.is_clean_end(file, validator, error.as_ref()) {
-            self.proof(file, validator, Proven::Beginning);
-            let end = validator.record_end().to_string();
-            return self.result.findings.push(Finding::Unfinished { file: name, end });
-        }
-        let finding = match &error {
-            Some(error) => self.damage(file, error),
-            None => Finding::Damaged {
-                file: name,
-                lsn: validator.record_end().to_string(),
-                reason: wal::WalErrorKind::HiddenEnd.to_string(),
-            },
-        };
-        self.broken(file, validator.record_end(), finding);
+        self.broken(file, walk.record_end(), page, finding);
     }
 
     /// Names the file in which it shows, and the one in which the record begins, if that is another: either may be damaged.
@@ -266,42 +236,4 @@ impl Run<'_> {
         }
         Finding::Damaged { file: file.name.clone(), lsn, reason }
     }
-
-    /// Whether an unfinished segment that stops being valid simply ends there. If it cannot be read, it does not.
-    fn is_clean_end(&mut self, file: &SegmentFile, validator: &Validator, error: Option<&WalError>) -> bool {
-        if !file.partial {
-            return false;
-        }
-        let size = self.job.size;
-        // The record that has not come whole may have begun in a segment before; one that is even longer is not looked at.
-        let earliest = Lsn::new(size.start_of(file.segment).as_u64().saturating_sub(u64::from(size.bytes())));
-        let record = validator.record_under_way();
-        if record.is_some_and(|record| record < earliest) {
-            return true;
-        }
-        let from = record.unwrap_or(size.start_of(file.segment));
-        let start = Lsn::new(from.as_u64() / PAGE_SIZE as u64 * PAGE_SIZE as u64);
-        let mut log = vec![0; size.end_of(file.segment).bytes_since(start) as usize];
-        let mut filled = 0;
-        while let Some(rest) = log.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            let at = start.saturating_add(filled as u64);
-            let own = at >= size.start_of(file.segment);
-            let timeline = if own { file.timeline } else { self.job.history.timeline_at(at) };
-            match self.reader.read_at(timeline, at, rest) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(_) => return false,
-            }
-        }
-        log.truncate(filled);
-        Tail { log: &log, start, segment_size: size, record, stopped_by: error }.is_clean()
-    }
-}
-
-/// Why a segment was not walked to its end.
-enum Halt {
-    /// The walk itself stopped.
-    At(Stop<WalDirError>),
-    /// No record ends where the timeline is said to begin.
-    Begin(Lsn),
 }

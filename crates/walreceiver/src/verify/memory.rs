@@ -17,7 +17,7 @@ use wal::{TimelineHistory, ValidatorState, crc};
 /// The memory's file. No WAL file is called like this.
 pub const MEMORY_FILE: &str = "walship.verified";
 /// Its number goes up with every rule that is added to what proves a file.
-const HEADER: &str = "walship.verified 2";
+const HEADER: &str = "walship.verified 3";
 /// A line is shorter than 256 bytes; a million segments are 16 TB.
 const LONGEST: usize = 256 << 20;
 /// A file that changed so recently may change again without its times showing it.

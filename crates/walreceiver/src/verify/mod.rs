@@ -107,7 +107,7 @@ pub fn verify(dir: &WalDir, options: &VerifyOptions<'_>) -> Result<Verification,
     let plan = Plan::make(dir, size)?;
     let memory = if options.full { Memory::default() } else { Memory::load(dir) };
     let mut proofs = plan.remembered(dir, &memory);
-    let jobs = plan.jobs(dir, &memory, &proofs);
+    let jobs = plan.jobs(dir, &memory, &proofs)?;
     let mut result = Verification {
         segments: plan.segment_count(),
         remembered: proofs.len(),

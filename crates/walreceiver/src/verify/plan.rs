@@ -140,7 +140,7 @@ impl Plan {
         dir: &WalDir,
         memory: &Memory,
         remembered: &BTreeMap<SegmentKey, Proof>,
-    ) -> Vec<Job> {
+    ) -> Result<Vec<Job>, WalDirError> {
         let per_job = (JOB_BYTES / u64::from(self.size.bytes())).max(1) as usize;
         let mut jobs: Vec<Job> = Vec::new();
         for (key, file, history) in self.readable() {
@@ -153,7 +153,7 @@ impl Plan {
                 && Some((job.timeline, job.last())) == key_before
                 && job.len() < per_job
             {
-                job.files.push(file.clone());
+                job.files.push((file.clone(), self.holdings.form(dir, segment, file.partial)?));
                 continue;
             }
             let before = key_before.filter(|key| remembered.contains_key(key));
@@ -165,7 +165,7 @@ impl Plan {
                 timeline,
                 history: history.clone(),
                 size: self.size,
-                files: vec![file.clone()],
+                files: vec![(file.clone(), self.holdings.form(dir, segment, file.partial)?)],
                 state,
                 lead_in,
                 next: None,
@@ -173,10 +173,13 @@ impl Plan {
         }
         for job in &mut jobs {
             let next = (job.timeline, job.last().next());
-            job.next =
-                self.holdings.files().get(&next).filter(|_| !self.useless.contains_key(&next)).cloned();
+            let file = self.holdings.files().get(&next).filter(|_| !self.useless.contains_key(&next));
+            job.next = match file {
+                Some(file) => Some((file.clone(), self.holdings.form(dir, next.1, file.partial)?)),
+                None => None,
+            };
         }
-        jobs
+        Ok(jobs)
     }
 
     /// The file before a segment, if it is an ancestor's because the timeline has none itself.

@@ -4,9 +4,14 @@ use std::fs;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
+use wal::record::{
+    BlockImage, BlockNumber, BlockRef, Fork, ImageCompression, Record, RelFileLocator, ResourceManager, Xid,
+};
 
 use super::*;
-use crate::generated::{grow, log, promote, size, start, wal};
+use crate::generated::{given_up, grow, log, promote, size, start, wal};
+
+mod agreement;
 
 struct Archive {
     root: TempDir,
@@ -247,6 +252,20 @@ fn a_promotion_is_followed_over_both_timelines() {
 }
 
 #[test]
+fn a_timeline_that_began_after_a_record_that_was_given_up_is_no_hole() {
+    let archive = Archive { root: tempfile::tempdir().unwrap() };
+    let page = given_up(&mut |timeline, stream| archive.put(timeline, stream));
+    fs::write(archive.path("00000002.history"), format!("1\t{page}\tno recovery target specified\n"))
+        .unwrap();
+    let found = archive.verify();
+    assert!(found.proved, "{:?}", found.findings);
+    for timeline in [1, 2] {
+        let line = stretches(&found, timeline);
+        assert!(line.len() == 1 && !line[0].2, "timeline {timeline}: {line:?}");
+    }
+}
+
+#[test]
 fn a_parent_that_goes_on_is_a_fork_that_is_named() {
     let (archive, switch) = promoted(50_000);
     let found = archive.verify();
@@ -336,6 +355,40 @@ fn a_flipped_bit_in_the_last_record_is_damage() {
         assert!(failures.len() == 1 && failures[0].contains(&file), "byte {at} of {written}: {failures:?}");
         archive.change(&file, at, |byte| byte ^ 0x20);
     }
+}
+
+#[test]
+fn a_page_image_that_does_not_decompress_is_damage_with_its_lsn() {
+    let archive = Archive { root: tempfile::tempdir().unwrap() };
+    let mut log = log();
+    let mut stream = grow(&mut log, 1_500_000, |at| vec![at as u8; 3000]);
+    let image = BlockImage {
+        hole_offset: 0,
+        hole_length: 0,
+        apply: true,
+        compression: Some(ImageCompression::Lz4),
+        stored: vec![0x5A; 300].into(),
+    };
+    let mut record = Record::new(ResourceManager::XLOG, 0xB0, Xid::INVALID, &[]);
+    record.blocks.push(BlockRef {
+        id: 0,
+        relation: RelFileLocator { tablespace: 1663, database: 5, relation: 16384 },
+        fork: Fork::MAIN,
+        block: BlockNumber::new(0),
+        will_init: false,
+        image: Some(image),
+        data: &[],
+    });
+    let at = log.append(&record).unwrap().start;
+    stream.extend(log.drain());
+    stream.extend(grow(&mut log, 1_500_000, |at| vec![at as u8; 3000]));
+    archive.put(1, &stream);
+    let found = archive.verify();
+    let failures: Vec<_> = found.findings.iter().filter(|finding| finding.is_failure()).collect();
+    let [Finding::Damaged { file, lsn, .. }] = &failures[..] else { panic!("{failures:?}") };
+    assert_eq!((file, lsn), (&name(1, 1), &at.to_string()));
+    let both = stretches(&found, 1);
+    assert_eq!((both.len(), both[0].2, &both[1].0), (2, true, &start_of(2)), "{both:?}");
 }
 
 #[test]

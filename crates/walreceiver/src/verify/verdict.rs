@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use replication::waldir::{Evidence, Holdings};
+use replication::waldir::{Evidence, Holdings, Reach, SegmentAnswer, Stand};
 use serde::Serialize;
 use wal::{Lsn, SegmentNo, SystemId, TimelineHistory, TimelineId, ValidatorState};
 
@@ -19,6 +19,8 @@ use super::finding::Finding;
 pub(super) struct Proof {
     /// The end of its last valid record; of what came before, if it has none.
     pub(super) record_end: Lsn,
+    /// The page with which it stops being good, if it does with one.
+    pub(super) page: Option<Lsn>,
     pub(super) content: Proven,
     pub(super) system_id: Option<SystemId>,
 }
@@ -35,11 +37,28 @@ pub(super) enum Proven {
 
 impl Proof {
     pub(super) fn whole(state: &ValidatorState) -> Self {
-        Self { record_end: state.record_end, content: Proven::Whole, system_id: state.system_id }
+        let (record_end, system_id) = (state.record_end, state.system_id);
+        Self { record_end, page: None, content: Proven::Whole, system_id }
     }
 
     pub(super) fn broken(record_end: Lsn, finding: &Finding) -> Self {
-        Self { record_end, content: Proven::Broken(finding.to_string()), system_id: None }
+        Self { record_end, page: None, content: Proven::Broken(finding.to_string()), system_id: None }
+    }
+
+    /// How far the file is good for the segment that ends at `segment_end`, of which it has the line's bytes up to `end`.
+    ///
+    /// # Errors
+    /// Why it is damaged, if it is not good so far.
+    fn reach(&self, end: Lsn, segment_end: Lsn) -> Result<Reach, String> {
+        let end = end.min(segment_end);
+        let good_to = self.page.unwrap_or_default().max(self.record_end);
+        match &self.content {
+            Proven::Whole => Ok(Reach { end, page: None }),
+            // Past a fork it may be as it likes.
+            _ if good_to >= end => Ok(Reach { end, page: None }),
+            Proven::Beginning => Ok(Reach { end: self.record_end, page: self.page }),
+            Proven::Broken(why) => Err(why.clone()),
+        }
     }
 }
 
@@ -126,34 +145,25 @@ impl Line<'_> {
 
     fn answer(&self, timeline: TimelineId, segment: SegmentNo) -> Answer {
         let size = self.holdings.segment_size();
-        let needed = self.holdings.must_reach(timeline, segment);
-        let mut reached = size.start_of(segment);
-        let mut cut_short = None;
-        for stand in self.holdings.stands(timeline, segment) {
-            let key = (stand.file.timeline, segment);
-            let Some(proof) = self.proofs.get(&key) else { continue };
+        let prove = |stand: Stand<'_>| -> Result<_, String> {
+            let Some(proof) = self.proofs.get(&(stand.file.timeline, segment)) else { return Ok(None) };
+            let reach = proof.reach(stand.end, size.end_of(segment))?;
             let record_end = proof.record_end.min(stand.end);
-            let end = match &proof.content {
-                Proven::Whole => size.end_of(segment).min(stand.end),
-                Proven::Beginning => record_end,
-                Proven::Broken(_) if record_end == stand.end => record_end,
-                Proven::Broken(why) => return Answer::Stopped { why: why.clone(), hole: None },
+            let answer = match proof.content {
+                Proven::Whole if stand.end == Lsn::MAX => Answer::Whole { record_end },
+                _ => Answer::Beginning { record_end },
             };
-            if needed.as_ref().is_none_or(|&(needed, _)| needed <= end) {
-                return match proof.content {
-                    Proven::Whole if stand.end == Lsn::MAX => Answer::Whole { record_end },
-                    _ => Answer::Beginning { record_end },
-                };
-            }
-            reached = reached.max(end);
-            cut_short = Some(stand.file.name.clone());
-        }
-        match needed {
-            None => Answer::Nothing,
-            Some((_, evidence)) => {
-                let hole = hole(timeline, segment.file_name(timeline, size), reached, cut_short, &evidence);
+            Ok(Some((reach, answer)))
+        };
+        let found = self.holdings.find(timeline, segment, prove);
+        match found {
+            Ok(SegmentAnswer::Found(answer)) => answer,
+            Ok(SegmentAnswer::Nothing) => Answer::Nothing,
+            Ok(SegmentAnswer::Hole { from, cut_short, evidence }) => {
+                let hole = hole(timeline, segment.file_name(timeline, size), from, cut_short, &evidence);
                 Answer::Stopped { why: hole.to_string(), hole: Some(hole) }
             }
+            Err(why) => Answer::Stopped { why, hole: None },
         }
     }
 }

@@ -3,6 +3,7 @@
 mod archive;
 mod end_of_wal;
 mod facts;
+mod line_walk;
 mod owner;
 mod processes;
 mod reader;
