@@ -50,6 +50,7 @@ fn what_could_lead_out_of_a_backup_is_refused() {
         (vec![space.clone(), file("pg_tblspc")], "as a directory"),
         (vec![header("x", MemberKind::File, 0o4755)], "somebody else"),
         (vec![file("backup_manifest")], "does not belong"),
+        (vec![directory("global"), file(UNFINISHED_CONTROL_FILE)], "does not belong"),
         (vec![file("tablespace_map")], "does not belong"),
     ] {
         let error = inspect(true, false, &members).unwrap_err().to_string();
