@@ -100,7 +100,8 @@ fn a_standby_killed_and_restarted_during_load_ends_with_the_leaders_pages() {
 #[test]
 fn a_backup_of_a_standby_that_has_half_a_record_ends_with_the_one_before() {
     let root = TempRoot::new("half-a-record");
-    let leader = Walwriter::start_new(&root, "leader", &[("max_wal_size", "1GB")]);
+    let settings = [("max_wal_size", "1GB"), ("wal_compression", "off")];
+    let leader = Walwriter::start_new(&root, "leader", &settings);
     leader.sql("create table t (a int primary key, b text)");
     let slow = Arc::new(AtomicBool::new(false));
     let is_slow = Arc::clone(&slow);
