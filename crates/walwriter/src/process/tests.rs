@@ -58,7 +58,7 @@ impl Node for TestNode {
     }
 
     fn reload(&self, config: &Config) {
-        *self.reloaded.lock() = Some(config.integer("wal_keep_size"));
+        *self.reloaded.lock() = Some(config.integer("max_slot_wal_keep_size"));
     }
 
     fn shutdown(&self) -> anyhow::Result<()> {
@@ -101,7 +101,7 @@ fn send(signal: Signal) {
 /// One test, because signals reach the whole process.
 #[test]
 fn a_server_says_where_it_is_hears_signals_and_stops_in_order() {
-    let directory = data_directory("wal_keep_size = 1MB\n");
+    let directory = data_directory("max_slot_wal_keep_size = 1MB\n");
     let path = directory.path().to_owned();
     let shut_down = Arc::new(AtomicUsize::new(0));
     let node = Arc::new(Mutex::new(None::<Arc<TestNode>>));
@@ -137,10 +137,10 @@ fn a_server_says_where_it_is_hears_signals_and_stops_in_order() {
     assert!(second.unwrap_err().to_string().contains("is in use by process"));
 
     let node = node.lock().clone().unwrap();
-    fs::write(path.join("postgresql.auto.conf"), "wal_keep_size = 5MB\n").unwrap();
+    fs::write(path.join("postgresql.auto.conf"), "max_slot_wal_keep_size = 5MB\n").unwrap();
     send(Signal::HUP);
     eventually(|| *node.reloaded.lock() == Some(5));
-    fs::write(path.join("postgresql.auto.conf"), "wal_keep_size = much\n").unwrap();
+    fs::write(path.join("postgresql.auto.conf"), "max_slot_wal_keep_size = much\n").unwrap();
     send(Signal::HUP);
 
     send(Signal::USR1);
