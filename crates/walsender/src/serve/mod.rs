@@ -3,11 +3,13 @@
 //! Every connection has a thread with a small runtime of its own, so that a follower that reads old WAL from a slow
 //! disk holds up nobody else, and several use several cores. What they share is `Shared`.
 
+mod adopter;
 mod answers;
 mod backup;
 mod connection;
 mod draining;
 mod listener;
+mod origin;
 mod run;
 mod session;
 mod slots;
@@ -29,9 +31,11 @@ use crate::settings::Settings;
 use crate::source::Source;
 use draining::{Progress, Reached};
 
+pub use adopter::Adopter;
 pub use backup::{BackupOptions, CheckpointHook};
 pub use listener::{ListenError, ListenOptions, Listeners};
-pub use run::{Adopter, FollowersMoved, Listen, LogWriter, Origin, ServeError, Server, ServerOptions};
+pub use origin::{FollowersMoved, LogWriter, Origin};
+pub use run::{Listen, ServeError, Server, ServerOptions};
 pub use socket::StdSocket;
 
 /// Whether to go on.

@@ -1,6 +1,5 @@
 //! The server as a whole: accepts, counts, and lets everybody go at the end.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -9,18 +8,18 @@ use std::{io, thread};
 
 use bytes::Bytes;
 use replication::server::{PasswordFile, PasswordFileError, ServerConfig};
-use replication::tls::{ServerTls, TlsError, server_tls};
+use replication::tls::{TlsError, server_tls};
 use replication::waldir::{Owner, Slots, WalDir, owner_of};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
-use wal::{Lsn, TimelineId};
 
+use super::adopter::{Adopted, Adopter};
 use super::backup::remove_stale_holds;
 use super::connection::{ConnectionError, Peer, serve};
 use super::draining::Draining;
-use super::listener::peer;
+use super::origin::{FollowersMoved, Origin};
 use super::slots::SlotKeeper;
-use super::socket::{Socket, StdSocket};
+use super::socket::Socket;
 use super::{BackupOptions, Connections, ListenError, ListenOptions, Listeners, Phase, Shared};
 use crate::settings::Settings;
 use crate::source::{Source, SourceError};
@@ -47,69 +46,6 @@ pub struct ServerOptions {
     pub origin: Origin,
     /// Who wants to know of followers.
     pub moved: FollowersMoved,
-}
-
-/// Is called whenever a follower of this server has said how far it is, after its entry in the directory's table has
-/// changed, on the thread that serves it.
-#[derive(Clone, Default)]
-pub struct FollowersMoved(pub Option<Arc<dyn Fn() + Send + Sync>>);
-
-impl FollowersMoved {
-    pub(super) fn tell(&self) {
-        if let Some(hook) = &self.0 {
-            hook();
-        }
-    }
-}
-
-impl fmt::Debug for FollowersMoved {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("FollowersMoved").field(&self.0.is_some()).finish()
-    }
-}
-
-/// Whether the WAL that is served is written here, or received (`in_hot_standby`).
-#[derive(Clone, Default)]
-pub enum Origin {
-    /// It is received from elsewhere, or nobody writes it any more.
-    #[default]
-    Received,
-    /// By this, while it does not receive it.
-    Writer(Arc<dyn LogWriter>),
-}
-
-/// Whoever writes the log that is served, in this process.
-pub trait LogWriter: Send + Sync {
-    /// Whether it receives the log from elsewhere at the moment, and writes nothing itself.
-    fn is_received(&self) -> bool;
-
-    /// A follower begins to follow at `end`, where the log ends as far as is known. If it still ends there, a record that
-    /// means nothing (`XLOG_NOOP`) is to be appended and made durable: its link back to the record before it is what a
-    /// follower with another log finds to be wrong. May block for as long as a flush takes.
-    fn go_on_after(&self, end: Lsn);
-}
-
-impl Origin {
-    /// Whether it is received at the moment.
-    pub(super) fn is_received(&self) -> bool {
-        match self {
-            Self::Received => true,
-            Self::Writer(writer) => writer.is_received(),
-        }
-    }
-
-    /// See [`LogWriter::go_on_after`].
-    pub(super) fn go_on_after(&self, end: Lsn) {
-        if let Self::Writer(writer) = self {
-            writer.go_on_after(end);
-        }
-    }
-}
-
-impl fmt::Debug for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_received() { "Received" } else { "Written" })
-    }
 }
 
 /// Where clients come from.
@@ -152,53 +88,6 @@ pub struct Server {
     phase: watch::Sender<Phase>,
     adopter: Adopter,
     adopted: mpsc::UnboundedReceiver<Adopted>,
-}
-
-/// Hands clients over to a [`Server`].
-#[derive(Debug, Clone)]
-pub struct Adopter {
-    shared: Arc<Shared>,
-    sender: mpsc::UnboundedSender<Adopted>,
-}
-
-/// A client that was handed over.
-#[derive(Debug)]
-struct Adopted {
-    socket: StdSocket,
-    /// What was read from its socket before.
-    read_before: Bytes,
-    peer: Peer,
-}
-
-impl Adopter {
-    /// Serves the client on `socket` at `address`, which is on this host or not. `read_before` is what was read from the
-    /// socket already and belongs to this server: the startup packet, and what came after it. The socket is non-blocking.
-    /// `false` if the server is gone.
-    pub fn adopt(&self, socket: StdSocket, read_before: Bytes, address: String, is_local: bool) -> bool {
-        self.sender.send(Adopted { socket, read_before, peer: peer(address, is_local) }).is_ok()
-    }
-
-    /// Reads the passwords, the certificate and its key again: for clients that come from now on. A file that is of no use
-    /// changes nothing; the log says so.
-    pub fn reload(&self) {
-        let handshake = &self.shared.handshake_local;
-        if let Some(Err(error)) = handshake.passwords.as_ref().map(PasswordFile::reload) {
-            error!("passwords not changed: {}", chain(&error));
-        }
-        if let Some(Err(error)) = handshake.tls.as_ref().map(ServerTls::reload) {
-            error!("certificate not changed: {}", chain(&error));
-        }
-    }
-
-    /// For an embedder that writes the directory itself: see [`Source::tell`].
-    pub fn tell_durable(&self, timeline: TimelineId, flush: Lsn) {
-        self.shared.source.tell(timeline, flush);
-    }
-
-    /// The oldest WAL that a temporary slot of this server still needs. Lasting slots are in the directory.
-    pub fn oldest_temporary_slot(&self) -> Option<Lsn> {
-        self.shared.slots.oldest_temporary()
-    }
 }
 
 impl Server {
@@ -255,7 +144,7 @@ impl Server {
             connections: Connections::default(),
         });
         let (sender, adopted) = mpsc::unbounded_channel();
-        let adopter = Adopter { shared: shared.clone(), sender };
+        let adopter = Adopter::new(shared.clone(), sender);
         Ok(Self { listeners, shared, phase, adopter, adopted })
     }
 
@@ -337,12 +226,6 @@ fn is_anothers(dir: &WalDir) -> Result<bool, SourceError> {
         // A data directory itself, or what is left of one.
         owner => Ok(owner.is_data_directory()),
     }
-}
-
-/// An error and its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// What every connection holds: when all are gone, so are the connections.
