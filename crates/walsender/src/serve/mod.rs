@@ -80,12 +80,14 @@ impl Connections {
     fn enter(&self, peer: String) -> (u64, Arc<Progress>) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let progress = Arc::<Progress>::default();
-        self.clients.lock().insert(number, (peer, progress.clone()));
+        let other = self.clients.lock().insert(number, (peer, progress.clone()));
+        assert!(other.is_none(), "connection {number} is one connection");
         (number, progress)
     }
 
     fn leave(&self, number: u64) {
-        self.clients.lock().remove(&number);
+        let left = self.clients.lock().remove(&number);
+        assert!(left.is_some(), "connection {number} leaves once");
     }
 
     fn reached(&self) -> Vec<(u64, Reached)> {
@@ -115,6 +117,21 @@ impl Shared {
 
 impl Drop for SenderPlace {
     fn drop(&mut self) {
-        self.0.senders.fetch_sub(1, Ordering::AcqRel);
+        let taken = self.0.senders.fetch_sub(1, Ordering::AcqRel);
+        assert!(taken > 0, "a place that is given back was taken");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Connections;
+
+    #[test]
+    #[should_panic(expected = "connection 0 leaves once")]
+    fn a_connection_leaves_once() {
+        let connections = Connections::default();
+        let (number, _) = connections.enter("[local]".to_owned());
+        connections.leave(number);
+        connections.leave(number);
     }
 }
