@@ -39,10 +39,14 @@ pub fn bounded(input: &[u8], parse: impl FnOnce(&[u8])) {
 
 /// The same for what makes more of each byte than a text of words does.
 pub fn bounded_by(per_byte: usize, input: &[u8], parse: impl FnOnce(&[u8])) {
+    bounded_in(FIXED + per_byte * input.len(), input, parse);
+}
+
+/// The same for what makes its own input of what it was given.
+pub fn bounded_in(allowed: usize, input: &[u8], parse: impl FnOnce(&[u8])) {
     let before = IN_USE.load(Relaxed);
     PEAK.store(before, Relaxed);
     parse(input);
     let used = PEAK.load(Relaxed).saturating_sub(before);
-    let allowed = FIXED + per_byte * input.len();
     assert!(used <= allowed, "{used} bytes of memory for {} bytes of input", input.len());
 }
