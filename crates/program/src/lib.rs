@@ -88,7 +88,7 @@ pub fn fail(program: &str, error: &anyhow::Error) -> ExitCode {
 fn one_line(error: &anyhow::Error) -> String {
     let causes = error.chain().map(ToString::to_string);
     let join =
-        |line: String, cause: String| if line.ends_with(&cause) { line } else { format!("{line}: {cause}") };
+        |line: String, cause: String| if line.contains(&cause) { line } else { format!("{line}: {cause}") };
     causes.reduce(join).unwrap_or_default()
 }
 
@@ -102,5 +102,7 @@ mod tests {
             .context("could not open \"a\": No such file")
             .context("could not start");
         assert_eq!(one_line(&error), "could not start: could not open \"a\": No such file");
+        let error = anyhow::anyhow!("in use").context("could not listen: in use; is another server there?");
+        assert_eq!(one_line(&error), "could not listen: in use; is another server there?");
     }
 }
