@@ -116,3 +116,29 @@ fn a_promotion_killed_at_any_moment_was_not_begun_or_can_be_repeated() {
         copy.assert_sound();
     }
 }
+
+#[test]
+fn a_standby_that_lets_nobody_in_is_promoted_and_then_does() {
+    let root = TempRoot::new("cold");
+    let leader = Walwriter::start_new(&root, "leader", &[]);
+    leader.sql("create table t (id int primary key)");
+    let standby = standby(&root, "standby", &leader, &leader.conninfo());
+    standby.configure("hot_standby", "off");
+    let mut process = standby.command().spawn();
+    leader.sql("insert into t values (1)");
+    process.wait_for_stderr("consistent recovery state reached");
+    let end = leader.flush_lsn();
+    wait_until("the row to arrive", || {
+        let status =
+            Tool::ours(&root, "walwriter").args(["status", "--json", "-D"]).arg(standby.data()).run();
+        let replayed = status.stdout.split("\"replay_lsn\": \"").nth(1);
+        replayed
+            .and_then(|rest| rest.split('"').next()?.parse().ok())
+            .is_some_and(|replayed: wal::Lsn| replayed >= end)
+    });
+    let asked = standby.try_sql("select 1");
+    assert!(asked.code != Some(0) && asked.stderr.contains("starting up"), "{asked}");
+    standby.promote();
+    assert_eq!(standby.sql("select * from t"), "1");
+    process.terminate().success();
+}

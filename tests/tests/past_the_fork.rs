@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use walship_tests::{Process, Shutdown, TempRoot, Tool, Walsender, Walwriter, wait_until};
+use wal::{Lsn, SegmentSize, TimelineId};
+use walship_tests::receiver::walreceiver;
+use walship_tests::{Process, Shutdown, TempRoot, Tool, Walsender, Walwriter, lsns_in, wait_until};
 
 /// A standby called `name`, from a backup of `leader`, which it follows. Not started.
 fn standby(root: &TempRoot, name: &str, leader: &Walwriter) -> Walwriter {
@@ -24,7 +26,10 @@ struct Cluster {
 
 impl Cluster {
     fn new(root: &TempRoot) -> Self {
-        let leader = Walwriter::start_new(root, "leader", &[]);
+        Self::of(root, Walwriter::start_new(root, "leader", &[]))
+    }
+
+    fn of(root: &TempRoot, leader: Walwriter) -> Self {
         leader.sql("create table t (id int primary key)");
         leader.sql("insert into t values (1)");
         let (mut behind, mut ahead) = (standby(root, "behind", &leader), standby(root, "ahead", &leader));
@@ -161,4 +166,94 @@ fn whoever_has_no_more_than_the_new_leader_follows_it() {
     assert!(Path::new(&third.wal_dir().join("00000002.history")).exists());
     third.stop(Shutdown::Fast).success();
     leader.assert_ends_as(&mut ahead);
+}
+
+#[test]
+fn what_is_past_the_fork_in_memory_alone_takes_a_restart_and_no_base_backup() {
+    let root = TempRoot::new("memory");
+    let mut cluster = Cluster::new(&root);
+    cluster.fail_over();
+    cluster.ahead.follow(&cluster.behind.conninfo());
+    cluster.ahead.sql("select pg_reload_conf()");
+    let ended = cluster.ahead.wait_for_end();
+    assert_eq!(ended.code, Some(1), "{ended}");
+    let refused = |line: &&str| line.contains("timeline 2 is not a child of this directory's history");
+    let line = ended.stderr.lines().find(refused).unwrap_or_else(|| panic!("{ended}"));
+    assert!(line.contains("in memory alone") && line.contains("start this server again"), "{line}");
+    assert!(lsns_in(line).len() == 2 && !line.contains("base backup"), "{line}");
+    cluster.ahead.start();
+    cluster.ahead.wait_for_replay(cluster.behind.flush_lsn());
+    assert_eq!(cluster.ahead.sql("select * from t order by 1"), "1\n3");
+}
+
+#[test]
+fn the_last_of_a_cascade_that_is_past_the_fork_is_refused_by_the_standby_it_follows() {
+    let root = TempRoot::new("cascade");
+    let mut cluster = Cluster::new(&root);
+    cluster.ahead.sql("checkpoint");
+    cluster.fail_over();
+    let mut middle = standby(&root, "middle", &cluster.behind);
+    middle.start();
+    middle.wait_for_replay(cluster.behind.flush_lsn());
+    cluster.ahead.follow(&middle.conninfo());
+    cluster.ahead.sql("select pg_reload_conf()");
+    assert_refused(&mut cluster.ahead, Ok(()));
+    // The one before it is none the worse.
+    cluster.behind.sql("insert into t values (5)");
+    middle.wait_for_replay(cluster.behind.flush_lsn());
+    assert_eq!(middle.sql("select * from t order by 1"), "1\n3\n5");
+    let followers = middle.sql("select count(*) from pg_stat_replication");
+    assert_eq!(followers, "0");
+}
+
+/// Where the new timeline left the old one.
+fn fork(server: &Walwriter) -> Lsn {
+    let history = std::fs::read_to_string(server.wal_dir().join("00000002.history")).unwrap();
+    lsns_in(&history)[0]
+}
+
+#[test]
+fn an_archive_that_is_past_the_fork_is_refused_and_follows_once_what_is_named_is_away() {
+    let root = TempRoot::new("witness");
+    let archive = root.dir("archive");
+    let leader = Walwriter::start_new(&root, "leader", &[]);
+    let receiver = walreceiver(&root, &leader.conninfo(), &archive).spawn();
+    wait_until("the receiver to stream", || {
+        leader.sql("select count(*) from pg_stat_replication where state = 'streaming'") == "1"
+    });
+    // A segment that is of both histories.
+    leader.sql("create table before (id int)");
+    leader.sql("select pg_switch_wal()");
+    let mut cluster = Cluster::of(&root, leader);
+    let size = SegmentSize::new(1 << 20).unwrap();
+    let name = |lsn: Lsn, timeline| size.segment_ending_at(lsn).file_name(TimelineId::new(timeline), size);
+    for id in [4, 5] {
+        cluster.leader.sql(&format!("insert into t values ({id})"));
+        cluster.leader.sql("select pg_switch_wal()");
+    }
+    let finished = archive.join(name(cluster.leader.flush_lsn(), 1));
+    wait_until("two segments in the archive", || finished.exists());
+    receiver.terminate().success();
+    cluster.fail_over();
+    let left = fork(&cluster.behind);
+
+    let refused = walreceiver(&root, &cluster.behind.conninfo(), &archive).arg("-n").run();
+    let line = refused.one_line_failure("this directory holds WAL of timeline 1 up to");
+    let first = size.segment_of(left).file_name(TimelineId::FIRST, size);
+    let [end, at] = lsns_in(&line)[..] else { panic!("{line}") };
+    assert!(at == left && end > left && line.contains(&format!("move \"{first}\"")), "{line}");
+
+    // As the line says.
+    for file in walship_tests::archive::wal_files(&archive) {
+        if file >= first {
+            std::fs::rename(archive.join(&file), root.path().join(&file)).unwrap();
+        }
+    }
+    assert!(!walship_tests::archive::segments(&archive).is_empty());
+    let receiver = walreceiver(&root, &cluster.behind.conninfo(), &archive).spawn();
+    cluster.behind.sql("select pg_switch_wal()");
+    let finished = archive.join(name(cluster.behind.flush_lsn(), 2));
+    wait_until("the new timeline in the archive", || finished.exists());
+    receiver.terminate().success();
+    Tool::ours(&root, "walreceiver").args(["verify", "-D"]).arg(&archive).succeed();
 }

@@ -62,6 +62,30 @@ pub enum EngineError {
         /// What shows that.
         witness: String,
     },
+    /// The log ends before the pages are as of one position: what their files hold goes beyond it, in part.
+    #[error(
+        "WAL has been lost: the log ends at {end}, but {witness} says that the pages are consistent at {pages} only"
+    )]
+    NotConsistent {
+        /// The end that was found.
+        end: Lsn,
+        /// Up to where the pages' files may have what was written.
+        pages: Lsn,
+        /// What says so.
+        witness: &'static str,
+    },
+    /// The log ends before the checkpoint that replay would begin with: there is nothing to begin with.
+    #[error(
+        "could not find the checkpoint record at {checkpoint} that pg_control names: the log ends at {end}: {reason}"
+    )]
+    CheckpointLost {
+        /// Where the record begins.
+        checkpoint: Lsn,
+        /// The end that was found.
+        end: Lsn,
+        /// What is there instead.
+        reason: String,
+    },
     /// The end of the log that is to be accepted is not the one that was found.
     #[error("the loss of WAL beyond {accepted} cannot be accepted: {reason}")]
     NotThatEnd {
@@ -79,7 +103,7 @@ pub enum EngineError {
         reason: String,
     },
     /// A newer timeline has left this directory's behind what may be on its pages: it cannot be followed.
-    #[error("{}", diverged(progress, *newer, *left))]
+    #[error("{}", diverged(progress, *newer, *left, *in_memory))]
     Diverged {
         /// What may be on the pages.
         progress: TimelinePosition,
@@ -87,6 +111,8 @@ pub enum EngineError {
         newer: TimelineId,
         /// Where its history leaves the directory's; `None` if they have nothing in common.
         left: Option<Lsn>,
+        /// Whether what is too much is in memory alone: then a restart does without it.
+        in_memory: bool,
     },
     /// The snapshot needs page versions that were given up to bound memory.
     #[error("snapshot too old: it reads as of {0}, and page versions that old were given up")]
@@ -172,14 +198,20 @@ impl EngineError {
 }
 
 /// What lies past the fork, and what can be done.
-fn diverged(progress: &TimelinePosition, newer: TimelineId, left: Option<Lsn>) -> String {
+fn diverged(progress: &TimelinePosition, newer: TimelineId, left: Option<Lsn>, in_memory: bool) -> String {
     let TimelinePosition { timeline, lsn } = progress;
     let left = left.map_or_else(|| "nowhere".to_owned(), |left| format!("at {left}"));
+    let (has, remedy) = if in_memory {
+        let has = format!("this server has replayed up to {lsn} of timeline {timeline}, in memory alone");
+        (has, format!("start this server again, and it follows timeline {newer}"))
+    } else {
+        let has = format!("this directory has what was written up to {lsn} of timeline {timeline}");
+        (has, format!("take a new base backup of a server on timeline {newer}"))
+    };
     format!(
-        "timeline {newer} is not a child of this directory's history: it leaves that {left}, and this directory has what was \
-         written up to {lsn} of timeline {timeline}, all of which timeline {newer} discarded from there on; take a new base \
-         backup of a server on timeline {newer}, or, to keep what is here and follow timeline {timeline}, remove \"{}\" from \
-         pg_wal",
+        "timeline {newer} is not a child of this directory's history: it leaves that {left}, and {has}, all of which timeline \
+         {newer} discarded from there on; {remedy}, or, to keep what is here and follow timeline {timeline}, remove \"{}\" \
+         from pg_wal",
         newer.history_file_name()
     )
 }

@@ -158,11 +158,11 @@ impl Directory {
                 )))
             }
             _ if recovered.end >= control.min_recovery_point => Ok(()),
-            _ => Err(EngineError::Directory(format!(
-                "WAL ends at {}, before the pages of this directory are consistent, at {}: the log of the base backup or of \
-                 the standby is missing",
-                recovered.end, control.min_recovery_point
-            ))),
+            _ => Err(EngineError::NotConsistent {
+                end: recovered.end,
+                pages: control.min_recovery_point,
+                witness: "the minimum recovery point in pg_control, of a base backup or a standby,",
+            }),
         }
     }
 

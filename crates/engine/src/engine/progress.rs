@@ -32,6 +32,6 @@ impl TimelinePosition {
         if left.is_none_or(|left| self.lsn <= left) {
             return Ok(());
         }
-        Err(EngineError::Diverged { progress: *self, newer: newer.timeline(), left })
+        Err(EngineError::Diverged { progress: *self, newer: newer.timeline(), left, in_memory: false })
     }
 }

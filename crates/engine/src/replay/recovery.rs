@@ -66,10 +66,11 @@ pub(crate) fn recover(
     };
     let Some(prev) = reader.prev().filter(|&prev| prev >= checkpoint_start) else {
         let reason = reason.map_or_else(|| "there is no more".to_owned(), |error| error.to_string());
-        return Err(EngineError::Directory(format!(
-            "could not find the checkpoint record at {checkpoint_start} that pg_control names: the log ends at {}: {reason}",
-            reader.position()
-        )));
+        return Err(EngineError::CheckpointLost {
+            checkpoint: checkpoint_start,
+            end: reader.position(),
+            reason,
+        });
     };
     let backup_end = finish(pool, &mut replayer)?;
     if announced {

@@ -50,9 +50,17 @@ impl Standby {
         let history = directory.history(newest)?;
         let replayed = TimelinePosition { timeline: replayer.timeline(), lsn: replayer.end() };
         // Where replay has stopped in the middle of a run, what it lacks the space for is ahead of that.
-        directory.check(TimelinePosition { lsn: replayer.applied(), ..replayed }, &history)?;
-        // Before it is consistent, pages are ahead of replay.
-        directory.check(directory.admitted(), &history)?;
+        let applied = TimelinePosition { lsn: replayer.applied(), ..replayed };
+        // Before it is consistent, pages are ahead of replay; afterwards replay is ahead of the files, which alone are left
+        // after a restart.
+        let on_pages = directory.check(directory.admitted(), &history);
+        match directory.check(applied, &history) {
+            Err(EngineError::Diverged { progress, newer, left, .. }) => {
+                let in_memory = on_pages.is_ok();
+                return Err(EngineError::Diverged { progress, newer, left, in_memory });
+            }
+            applied => applied.and(on_pages)?,
+        }
         let source = directory.source(newest)?;
         let left = reader.source().history.parts_from(&source.history);
         let rewound = left.is_some_and(|left| left < reader.position());

@@ -16,8 +16,11 @@ pub struct EndOfWal {
     /// The timeline that goes on at `lsn`: the newest one, unless of that nothing but its history is there and its
     /// parent's WAL does not reach the switch point.
     pub timeline: TimelineId,
-    /// The ancestry of the newest timeline.
+    /// The ancestry of the newest timeline: a history file makes one, as for PostgreSQL's recovery (`findNewestTimeLine`), whether
+    /// or not there is WAL of it. Where it left its parent WAL ends, whatever that has further on.
     pub history: TimelineHistory,
+    /// Of the newest timeline nothing is here but its history.
+    pub only_history: bool,
     /// The end of the last valid record; the start of the first segment looked at if there is none.
     pub lsn: Lsn,
     /// Where the last valid record starts; `None` if no complete record is there.
@@ -55,7 +58,8 @@ pub fn find_end_of_wal(dir: &WalDir, hint: Option<Lsn>) -> Result<Option<EndOfWa
         Some(hint) => Some(hint),
         None => dir.control_file()?.map(|control| control.redo),
     };
-    let scan = Scan { dir, size, history, segments };
+    let only_history = !listing.segments.iter().any(|file| file.timeline == newest);
+    let scan = Scan { dir, size, history, only_history, segments };
     if let Some(first) =
         hint.map(|hint| size.segment_of(hint)).filter(|first| scan.segments.contains_key(first))
     {
@@ -110,6 +114,7 @@ struct Scan<'a> {
     dir: &'a WalDir,
     size: SegmentSize,
     history: TimelineHistory,
+    only_history: bool,
     segments: BTreeMap<SegmentNo, &'a SegmentFile>,
 }
 
@@ -144,6 +149,7 @@ impl Scan<'_> {
         Ok(EndOfWal {
             timeline: self.history.timeline_at(lsn),
             history: self.history.clone(),
+            only_history: self.only_history,
             lsn,
             last_record: validator.last_record(),
             version: validator.version(),

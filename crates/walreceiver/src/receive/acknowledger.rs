@@ -16,6 +16,9 @@ use crate::archive::Observer;
 pub trait DurableListener: Send + Sync + 'static {
     /// Everything on `timeline` before `position` is durable. Called by whatever thread made it so; must be quick.
     fn durable(&self, timeline: TimelineId, position: Lsn);
+
+    /// The history of whoever sends has been compared with this directory's, and has all that is here.
+    fn history_agrees(&self) {}
 }
 
 /// Joins one stream's archive to its server and to the host: what became durable is acknowledged first, then published.

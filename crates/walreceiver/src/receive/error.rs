@@ -6,7 +6,7 @@ use replication::client::{ClientError, ConnectError};
 use replication::error::{ServerError, SqlState};
 use replication::receiver::ReceiveError;
 use replication::waldir::{Owner, StatusWriterError, WalDirError};
-use wal::{HistoryError, Lsn, TimelineId, WalError};
+use wal::{HistoryError, Lsn, TimelineHistory, TimelineId, WalError};
 
 use crate::archive::ArchiveError;
 use crate::archive::resume::ResumeError;
@@ -107,8 +107,9 @@ pub enum ReceiverError {
     },
     /// The timeline of the archive and the server's timeline of that number are two.
     #[error(
-        "history file \"{}\" differs from the server's history of timeline {timeline}: the histories have forked; take a new \
-         base backup of that server, or begin a new directory, if its history is the one to follow",
+        "history file \"{}\" differs from the server's history of timeline {timeline}, which begins at {ours} here and at \
+         {theirs} there: the histories have forked; take a new base backup of that server, or begin a new directory, if its \
+         history is the one to follow",
         path.display()
     )]
     ForkedHistory {
@@ -116,6 +117,10 @@ pub enum ReceiverError {
         path: PathBuf,
         /// Whose history.
         timeline: TimelineId,
+        /// Where the timeline begins by our file; 0/0 if that makes no sense.
+        ours: Lsn,
+        /// Where it begins by the server's.
+        theirs: Lsn,
     },
     /// The directory holds whole segments that the server's newest timeline has discarded.
     #[error(
@@ -132,7 +137,7 @@ pub enum ReceiverError {
         newest: TimelineId,
         /// Where that left the directory's.
         left: Lsn,
-        /// The first segment that has nothing of the server's history.
+        /// The first segment that goes past that. It is received again up to there, once it is away.
         first: String,
     },
     /// A history file from the server makes no sense.
@@ -192,6 +197,14 @@ pub(crate) struct Asked<'a> {
 }
 
 impl ReceiverError {
+    /// The history of `timeline` in `path`, which is `ours`, is not what the server has, `theirs`.
+    pub(crate) fn forked(path: PathBuf, timeline: TimelineId, ours: &[u8], theirs: &[u8]) -> Self {
+        let begin = |bytes: &[u8]| {
+            TimelineHistory::parse(timeline, bytes).map_or(Lsn::INVALID, |history| history.begin())
+        };
+        Self::ForkedHistory { path, timeline, ours: begin(ours), theirs: begin(theirs) }
+    }
+
     /// Whether this host's disk has failed or is full. What was written since the last sync that succeeded may be gone, even
     /// if a later sync succeeds, so whoever received it must end without acknowledging more.
     pub fn is_disk_failure(&self) -> bool {

@@ -6,6 +6,7 @@
 //! | `timeline_stream` | one START_REPLICATION: socket, validation, archive |
 //! | `acknowledger` | what became durable is acknowledged and published, by the thread that made it durable |
 //! | `publisher` | the status file |
+//! | `ahead` | what is said of a server that has less than the directory |
 //!
 //! What `flush` means: every byte before it was received, validated as far as its record has come, and fsynced. It may
 //! lie inside a record whose end has not arrived, for a server sends whole pages; a commit that waits for it has always
@@ -14,6 +15,7 @@
 //! unfinished segment is received again and compared.
 
 pub(crate) mod acknowledger;
+pub(crate) mod ahead;
 pub(crate) mod answer;
 mod backoff;
 pub(crate) mod error;

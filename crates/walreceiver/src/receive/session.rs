@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use wal::{Lsn, SegmentSize, SystemId, TimelineHistory, TimelineId};
 
 use super::acknowledger::Acknowledger;
+use super::ahead::say_if_ahead;
 use super::answer::answered;
 use super::error::Asked;
 use super::publisher::{PublishedTimeline, Publisher};
@@ -90,6 +91,9 @@ impl Session<'_> {
                 self.options.sync,
                 Naming::Partial,
             )?;
+            if server.timeline == start.timeline {
+                say_if_ahead(start.timeline, point.proven, server.flush);
+            }
             if server.timeline > start.timeline {
                 self.check_fork(&mut client, server.timeline, &point).await?;
             }
@@ -182,7 +186,7 @@ impl Session<'_> {
         let ours = self.dir.history_bytes(timeline)?;
         let content = match (client.timeline_history(timeline).await, ours) {
             (Ok((_, theirs)), Some(ours)) if theirs[..] != ours[..] => {
-                return Err(ReceiverError::ForkedHistory { path, timeline });
+                return Err(ReceiverError::forked(path, timeline, &ours, &theirs));
             }
             (Ok((_, theirs)), None) => {
                 TimelineHistory::parse(timeline, &theirs)?;
@@ -211,8 +215,8 @@ impl Session<'_> {
             return Ok(());
         };
         if lsn > left {
-            let segment = self.identity.segment_size.segment_of(left).next();
-            let first = segment.file_name(timeline, self.identity.segment_size);
+            let first = self.identity.segment_size.segment_of(left);
+            let first = first.file_name(timeline, self.identity.segment_size);
             return Err(ReceiverError::PastFork { timeline, end: point.proven, newest, left, first });
         }
         if point.proven > left {

@@ -16,6 +16,7 @@ mod status;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -100,6 +101,8 @@ struct Shared {
     state: Mutex<ReceiverState>,
     /// Of the stream under way.
     acknowledger: Mutex<Option<Arc<Acknowledger>>>,
+    /// See [`StandbyReceiver::history_agrees`]. Set once, by the connection.
+    history_agrees: AtomicBool,
 }
 
 impl std::fmt::Debug for Shared {
@@ -156,6 +159,12 @@ impl StandbyReceiver {
     /// What it is doing.
     pub fn state(&self) -> ReceiverState {
         self.shared.state.lock().clone()
+    }
+
+    /// Whether the leader's history has been compared with the directory's, has all that is here, and the leader sends. What a
+    /// leader does not tell is not compared.
+    pub fn history_agrees(&self) -> bool {
+        self.shared.history_agrees.load(Ordering::Acquire)
     }
 
     /// Asks it to end: everything received is made durable and acknowledged first.

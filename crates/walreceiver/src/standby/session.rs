@@ -1,6 +1,7 @@
 //! One connection to the leader. Source: `WalReceiverMain` in `replication/walreceiver.c`.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use disk::{Disk, OsDisk, durable_write};
@@ -20,6 +21,7 @@ use crate::archive::resume::{self, ResumePoint};
 use crate::archive::{ArchiveError, ArchiveWriter, Naming, Observer, Pipeline, SegmentFiles, SyncMode};
 use crate::receive::ReceiverError;
 use crate::receive::acknowledger::Acknowledger;
+use crate::receive::ahead::say_if_ahead;
 use crate::receive::answer::answered;
 use crate::receive::error::Asked;
 use crate::receive::publisher::Publisher;
@@ -78,15 +80,23 @@ impl Session {
         if let Some(slot) = options.slot.as_deref().filter(|_| options.create_slot) {
             self.answered(slot::create_if_missing(&mut client, slot)).await?;
         }
-        self.answered(fetch_histories(&mut client, &dir, timeline, leader.timeline)).await?;
+        let compared = self.answered(fetch_histories(&mut client, &dir, timeline, leader.timeline)).await?;
         let size = options.segment_size;
         check_fork(&dir, start, leader.timeline, size)?;
+        if leader.timeline == timeline {
+            say_if_ahead(timeline, start.position, leader.flush);
+        }
         let from = StreamingStart { timeline, lsn: size.floor(start.position) };
         let point = resume::prove(&dir, from, &start.history, options.system_id, size, true, Naming::Final)?;
         let slot = options.slot.as_deref();
         let asked = Asked { slot, from: from.lsn, timeline, remedy: "create_primary_slot = on" };
         let outcome = self.answered(client.start_physical(slot, from.lsn, timeline)).await;
-        match outcome.map_err(|error| error.refused(asked))? {
+        let outcome = outcome.map_err(|error| error.refused(asked))?;
+        if compared {
+            self.shared.history_agrees.store(true, Ordering::Release);
+            self.listener.history_agrees();
+        }
+        match outcome {
             StartOutcome::TimelineEnded { next, .. } => Ok(Begun::Ended(StandbyEnd::TimelineEnded(next))),
             StartOutcome::Streaming(stream) => {
                 tracing::info!("started streaming WAL from primary at {} on timeline {timeline}", from.lsn);
@@ -227,30 +237,34 @@ fn check_fork(
         return Ok(());
     }
     let (timeline, end) = (start.history.timeline(), start.applied);
-    let first = size.segment_of(left).next().file_name(timeline, size);
+    let first = size.segment_of(left).file_name(timeline, size);
     Err(ReceiverError::PastFork { timeline, end, newest, left, first })
 }
 
 /// Puts the history files of the timelines from `first` on up to `last` into the directory, as far as they are not there
 /// (`WalRcvFetchTimeLineHistoryFiles`). One that is there must be what the leader has: two promotions may have taken the
-/// same number.
+/// same number. Says whether that is known of `first`, this directory's timeline: from its own history, or from that of the
+/// leader's newest timeline, which repeats it.
 async fn fetch_histories(
     client: &mut Client,
     dir: &WalDir,
     first: TimelineId,
     last: TimelineId,
-) -> Result<(), ReceiverError> {
+) -> Result<bool, ReceiverError> {
+    // Timeline 1 has no history: all that are on it alone have the same.
+    let mut compared = first == TimelineId::FIRST && last == first;
     for timeline in (first.as_u32()..=last.as_u32()).map(TimelineId::new) {
         if timeline == TimelineId::FIRST {
             continue;
         }
+        let tells = timeline == first || timeline == last;
         let path = dir.path().join(timeline.history_file_name());
         if let Some(ours) = dir.history_bytes(timeline)? {
             match client.timeline_history(timeline).await {
                 Ok((_, theirs)) if theirs[..] != ours[..] => {
-                    return Err(ReceiverError::ForkedHistory { path, timeline });
+                    return Err(ReceiverError::forked(path, timeline, &ours, &theirs));
                 }
-                Ok(_) => {}
+                Ok(_) => compared |= tells,
                 // It may have removed the file: then there is nothing to compare with.
                 Err(ClientError::Server(error)) => {
                     tracing::debug!("the primary server has no history of timeline {timeline}: {error}");
@@ -269,6 +283,7 @@ async fn fetch_histories(
         };
         TimelineHistory::parse(timeline, &content)?;
         durable_write(&**dir.disk(), &path, &content).map_err(ArchiveError::on("write", &path))?;
+        compared |= tells;
     }
-    Ok(())
+    Ok(compared)
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{io, thread};
 
-use replication::waldir::{Published, SegmentReader, Status, StatusReader, WalDir, WalDirError};
+use replication::waldir::{EndOfWal, Published, SegmentReader, Status, StatusReader, WalDir, WalDirError};
 use tokio::sync::watch;
 use wal::page::{LONG_HEADER, PageHeader};
 use wal::{Lsn, SegmentSize, SystemId, TimelineHistory, TimelineId, WalVersion};
@@ -118,12 +118,14 @@ struct Watcher {
     attention: Arc<Attention>,
     /// See [`Source`].
     told: Arc<AtomicBool>,
+    /// Of which timeline it was said that nothing but its history is here.
+    only_history_of: Option<TimelineId>,
 }
 
 impl Watcher {
     fn new(dir: WalDir) -> Self {
         let (quiet, attention, told) = (QuietDirectory::default(), Attention::new(), Arc::default());
-        Self { dir, status: None, quiet, last: None, receiver: None, attention, told }
+        Self { dir, status: None, quiet, last: None, receiver: None, attention, told, only_history_of: None }
     }
 
     fn run(mut self, sender: &watch::Sender<Option<Serving>>) {
@@ -280,6 +282,7 @@ impl Watcher {
         let hint = self.last.as_ref().map(|last| last.flush);
         let Some(end) = self.quiet.end(&self.dir, hint)? else { return Ok(None) };
         let (Some(version), Some(system_id)) = (end.version, end.system_id) else { return Ok(None) };
+        self.say_if_only_history(&end);
         let history = if end.timeline == end.history.timeline() {
             end.history
         } else {
@@ -295,6 +298,26 @@ impl Watcher {
             recycles: self.dir.control_file()?.is_some(),
             generation: self.generation() + 1,
         }))
+    }
+
+    /// Says, once, that WAL ends where a timeline begins of which there is no WAL. People may have expected more.
+    fn say_if_only_history(&mut self, end: &EndOfWal) {
+        let newest = Some(end.history.timeline()).filter(|_| end.only_history);
+        if self.only_history_of == newest {
+            return;
+        }
+        self.only_history_of = newest;
+        if let (Some(newest), Some(parent)) = (newest, end.history.entries().last()) {
+            tracing::warn!(
+                "of timeline {newest} nothing is here but its history, which leaves timeline {} at {}: WAL is served up to there, as \
+                 far as a server restores it, and what is here of timeline {} past that is not; if timeline {newest} came to \
+                 nothing, take \"{}\" away",
+                parent.timeline,
+                parent.switch_point,
+                parent.timeline,
+                self.dir.path().join(newest.history_file_name()).display()
+            );
+        }
     }
 
     fn generation(&self) -> u64 {

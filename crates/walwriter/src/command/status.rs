@@ -10,6 +10,7 @@ use replication::waldir::{
 use serde::Serialize;
 use wal::Lsn;
 use walwriter::process::running_server;
+use walwriter::standby::Refusal;
 
 use super::options::Status;
 use super::promote::control_file;
@@ -43,7 +44,19 @@ struct Report {
     connected: Option<bool>,
     /// And since when, in microseconds since 1970: a later one than before is another connection.
     connected_since: Option<u64>,
+    /// Why nobody is let in, if what this directory follows was found to have another history.
+    refused: Option<RefusalReport>,
     followers: Vec<FollowerReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct RefusalReport {
+    since: String,
+    reason: String,
+    timeline: u32,
+    /// Where that timeline begins by this directory's history, and by the source's.
+    begins_here_lsn: Option<String>,
+    begins_there_lsn: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -88,6 +101,7 @@ fn gather(options: &Status) -> anyhow::Result<Report> {
         Some(reader) => reader.list().context("could not read the table of followers")?,
         None => Vec::new(),
     };
+    let refused = Refusal::read(&OsDisk::new(), directory).context("could not tell whether it is refused")?;
     Ok(Report {
         directory: directory.display().to_string(),
         running: server.is_some(),
@@ -103,11 +117,22 @@ fn gather(options: &Status) -> anyhow::Result<Report> {
         connected_since: live.and_then(|status| status.connected_since).map(UnixMicros::as_u64),
         replay_stopped: live.filter(|_| control.state.is_in_recovery()).map(|status| status.replay_stopped),
         connected: live.filter(|_| control.state.is_in_recovery()).map(|status| status.connected),
+        refused: refused.map(refusal),
         followers: followers.into_iter().map(follower).collect(),
         pid: server.as_ref().map(|server| server.pid),
         port: server.as_ref().and_then(|server| server.port),
         status: server.map(|server| server.status),
     })
+}
+
+fn refusal(refusal: Refusal) -> RefusalReport {
+    RefusalReport {
+        timeline: refusal.timeline.as_u32(),
+        begins_here_lsn: known(refusal.ours),
+        begins_there_lsn: known(refusal.theirs),
+        since: refusal.since,
+        reason: refusal.reason,
+    }
 }
 
 fn follower(follower: Follower) -> FollowerReport {
@@ -161,6 +186,9 @@ fn print(report: &Report) {
         if let Some(lsn) = lsn {
             line(name, lsn);
         }
+    }
+    if let Some(RefusalReport { since, reason, .. }) = &report.refused {
+        line("refused", &format!("since {since}: {reason}"));
     }
     if report.replay_stopped == Some(true) {
         line("replay", "stopped: the files of the pages cannot grow or be written; its log says which");

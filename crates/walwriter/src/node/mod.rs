@@ -35,7 +35,7 @@ impl ServerNode {
         shipping: Arc<Shipping>,
         accept_loss: Option<Lsn>,
     ) -> anyhow::Result<Arc<Self>> {
-        let Opening { directory, disk, config, port, registry, promoted } = opening;
+        let Opening { directory, disk, config, port, registry, promoted, early } = opening;
         let now = config.current();
         let options = StorageOptions {
             directory: &directory,
@@ -44,6 +44,7 @@ impl ServerNode {
             port,
             shipping,
             promoted,
+            early,
             accept_loss,
         };
         let storage = Arc::new(Storage::open(options)?);

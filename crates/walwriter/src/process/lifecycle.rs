@@ -3,7 +3,7 @@
 //! Start: the directory is checked and locked, the configuration read, the sockets bound (so that clients hear that the
 //! server is starting up), the database opened, which may take a recovery; then sessions are opened. TERM and INT end
 //! all sessions, then the database with a shutdown checkpoint; HUP reads the configuration again; USR1 promotes if the
-//! file `promote` is there. QUIT, and a second TERM or INT, end the process at once: in the program that is done by
+//! file `promote` is there, both also while a standby waits to be readable. QUIT, and a second TERM or INT, end the process at once: in the program that is done by
 //! `program::end_at_once_on_signals`, whatever the threads here wait for; a QUIT that this hears first does the same.
 
 use std::fs;
@@ -19,6 +19,7 @@ use runtime::sync::RwLock;
 use tracing::{error, info, warn};
 
 use super::claim::Claim;
+use super::early::EarlyRequests;
 use super::pid_file::SharedPidFile;
 use super::signals::{Asked, Signals};
 use super::{PROMOTE_FILE, check_data_directory};
@@ -79,6 +80,8 @@ pub struct Opening {
     pub registry: Arc<Registry>,
     /// To be called when a standby has become a leader: tells all clients.
     pub promoted: Arc<dyn Fn() + Send + Sync>,
+    /// Who is asked for a promotion, or told of another configuration, before the node is open.
+    pub early: Arc<EarlyRequests>,
 }
 
 /// How a server ended.
@@ -143,9 +146,10 @@ pub fn serve<N: Node>(
         port,
         registry: server.registry().clone(),
         promoted,
+        early: Arc::default(),
     };
     let ended = runtime.block_on(async {
-        let Some(node) = open_node(&mut signals, opening, open).await? else { return Ok(None) };
+        let Some(node) = open_node(&mut signals, opening, options, open).await? else { return Ok(None) };
         server.open(node.clone());
         let role = if node.in_recovery() { "standby" } else { "ready" };
         pid_file.tell(|content| content.status = role.to_owned());
@@ -184,25 +188,38 @@ fn tidying<N: Node>(
     }
 }
 
-/// Opens the node on a thread of its own, so that signals are heard while it recovers. `None` if one ended it.
+/// Opens the node on a thread of its own, so that signals are heard while it recovers, or waits as a standby. `None` if one
+/// ended it.
 async fn open_node<N: Node>(
     signals: &mut Signals,
     opening: Opening,
+    options: &ServeOptions,
     open: impl FnOnce(Opening) -> anyhow::Result<Arc<N>> + Send + 'static,
 ) -> anyhow::Result<Option<Arc<N>>> {
     let (sender, mut opened) = tokio::sync::oneshot::channel();
+    let (early, config) = (opening.early.clone(), opening.config.clone());
+    let mut reloaded = false;
     thread::Builder::new().name("startup".to_owned()).spawn(move || {
         let _nobody_waits = sender.send(open(opening));
     })?;
     loop {
         tokio::select! {
-            opened = &mut opened => return opened.context("the startup thread panicked")?.map(Some),
+            opened = &mut opened => {
+                let node = opened.context("the startup thread panicked")??;
+                early.close();
+                if reloaded {
+                    node.reload(&config.current());
+                }
+                return Ok(Some(node));
+            }
             asked = signals.next() => match asked {
                 Asked::Stop(name) | Asked::Quit(name) => {
                     warn!("received {name} while starting up: stopping at once");
                     return Ok(None);
                 }
-                Asked::Reload | Asked::User1 => {}
+                Asked::Reload => reloaded |= reload(options, &config, |new| early.reload(new)),
+                Asked::User1 if is_promotion_asked(&options.directory) => early.promote(),
+                Asked::User1 => {}
             },
         }
     }
@@ -227,7 +244,7 @@ async fn run<N: Node>(
                 return false;
             }
             Asked::Reload => {
-                reload(&**node, options, config);
+                reload(options, config, |new| node.reload(new));
                 reload_passwords(passwords);
             }
             Asked::User1 => promote(node, &options.directory),
@@ -242,8 +259,9 @@ fn reload_passwords(passwords: Option<&PasswordFile>) {
     }
 }
 
-/// Reads the files again. What is wrong in them is told in the log, and nothing changes.
-fn reload<N: Node>(node: &N, options: &ServeOptions, live: &LiveConfig) {
+/// Reads the files again, and tells of what is new. What is wrong in them is told in the log, and nothing changes; whether
+/// anything does.
+fn reload(options: &ServeOptions, live: &LiveConfig, tell: impl FnOnce(&Config)) -> bool {
     match Config::load(&options.directory, &options.overrides) {
         Ok(new) => {
             let running = live.current();
@@ -253,19 +271,31 @@ fn reload<N: Node>(node: &N, options: &ServeOptions, live: &LiveConfig) {
             let new = Arc::new(new.keeping_fixed(&running));
             program::set_log_level(log_level(&new));
             *live.0.write() = new.clone();
-            node.reload(&new);
+            tell(&new);
             info!("configuration read again");
+            true
         }
-        Err(error) => error!("configuration not changed: {error}"),
+        Err(error) => {
+            error!("configuration not changed: {error}");
+            false
+        }
     }
+}
+
+/// Whether SIGUSR1 asks for a promotion, which the file says that is there then. It asks once.
+fn is_promotion_asked(directory: &Path) -> bool {
+    let asked = fs::remove_file(directory.join(PROMOTE_FILE)).is_ok();
+    if asked {
+        info!("received promote request");
+    }
+    asked
 }
 
 /// Does what `promote` asks for, if it asks.
 fn promote<N: Node>(node: &Arc<N>, directory: &Path) {
-    if fs::remove_file(directory.join(PROMOTE_FILE)).is_err() {
+    if !is_promotion_asked(directory) {
         return;
     }
-    info!("received promote request");
     let node = node.clone();
     let promotion = thread::Builder::new().name("promotion".to_owned()).spawn(move || {
         if let Err(error) = node.promote() {

@@ -3,6 +3,7 @@
 mod claim;
 mod descriptors;
 mod directory;
+mod early;
 mod lifecycle;
 mod pid_file;
 mod signals;
@@ -11,6 +12,7 @@ mod tests;
 
 pub use claim::{ClaimError, is_alive, running_server};
 pub use directory::check_data_directory;
+pub use early::{Early, EarlyRequests};
 pub use lifecycle::{LiveConfig, Node, Opening, ServeOptions, Stopped, serve};
 pub use pid_file::{PidFile, PidFileContent};
 

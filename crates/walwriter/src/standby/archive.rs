@@ -2,14 +2,14 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use disk::{Disk, OsDisk, durable_rename, durable_write};
 use replication::waldir::WalDir;
 use wal::{Lsn, SegmentNo, TimelineHistory, TimelineId};
 
 use super::restore::{RestoreCommand, Restored, Running, temporary};
-use super::{StandbyError, extent::Cluster};
+use super::{StandbyError, extent::Cluster, failed};
 
 /// What a segment is called while it comes, as with PostgreSQL.
 const SEGMENT: &str = "RECOVERYXLOG";
@@ -75,6 +75,17 @@ impl Archive<'_> {
         Ok(true)
     }
 
+    /// What the archive has of the history of `timeline`; `None` if it has none.
+    pub(super) fn history(&self, timeline: TimelineId) -> Result<Option<Vec<u8>>, StandbyError> {
+        if !self.fetch(&timeline.history_file_name(), HISTORY)? {
+            return Ok(None);
+        }
+        let path = self.dir.path().join(HISTORY);
+        let content = fs::read(&path).map_err(failed("read", &path))?;
+        fs::remove_file(&path).map_err(failed("remove", &path))?;
+        Ok(Some(content))
+    }
+
     fn fetch(&self, name: &str, as_file: &str) -> Result<bool, StandbyError> {
         let path = self.dir.path().join(as_file);
         match fs::remove_file(&path) {
@@ -120,9 +131,4 @@ impl Archive<'_> {
         durable_rename(&OsDisk::new() as &dyn Disk, &from, &to).map_err(failed("rename", &from))?;
         Ok(true)
     }
-}
-
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StandbyError + use<> {
-    let path: PathBuf = path.to_owned();
-    move |source| StandbyError::File { action, path, source }
 }

@@ -11,6 +11,8 @@ use walreceiver::standby::DurableListener;
 pub(super) struct News {
     /// What the receiver made durable: moved by its threads, only forward on one connection.
     pub(super) durable: Option<Lsn>,
+    /// The leader's history has been compared, and is this directory's.
+    pub(super) history_agrees: bool,
     /// The receiver is through.
     pub(super) receiver_ended: bool,
     /// A promotion was asked for.
@@ -86,5 +88,9 @@ impl Inbox {
 impl DurableListener for Inbox {
     fn durable(&self, _timeline: TimelineId, position: Lsn) {
         self.put(|news| news.durable = news.durable.max(Some(position)));
+    }
+
+    fn history_agrees(&self) {
+        self.put(|news| news.history_agrees = true);
     }
 }

@@ -7,23 +7,26 @@
 //! | `archive`, `restore` | files from the archive, by `restore_command` |
 //! | `extent` | how far files that somebody put into `pg_wal` are valid |
 //! | `signal_file` | `standby.signal` |
+//! | `refusal` | that a directory's history was found to be another one than its source's |
 //!
 //! WAL comes from three places, as in PostgreSQL's `WaitForWALToBecomeAvailable`: `pg_wal` itself, the archive, and the
 //! leader. Whichever has what comes next gets replay on; when one fails, the next is tried, and after the last a while
 //! (`wal_retrieve_retry_interval`) passes. Newer timelines are followed wherever they turn up.
 //!
 //! Invariants: nothing is replayed that is not durable here; the status file tells followers no more than that; and the
-//! receiver has stopped, and the status file is given up, before a promotion touches the log.
+//! receiver has stopped, and the status file is given up, before a promotion touches the log. A standby that was refused by
+//! its source lets nobody in, after a restart neither, until a source's history has been compared and is its own.
 
 mod archive;
 mod driver;
 mod extent;
 mod inbox;
+mod refusal;
 mod restore;
 mod signal_file;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
@@ -37,6 +40,7 @@ use walreceiver::standby::{StandbyReceiver, StandbyStatusFile};
 
 use driver::Driver;
 use inbox::Inbox;
+pub use refusal::Refusal;
 use restore::Running;
 pub(crate) use restore::end_commands;
 pub use restore::{RestoreCommand, RestoreError};
@@ -126,6 +130,12 @@ impl From<engine::EngineError> for StandbyError {
     }
 }
 
+/// What a file is to blame for.
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StandbyError + use<> {
+    let path = path.to_owned();
+    move |source| StandbyError::File { action, path, source }
+}
+
 /// How far a promotion is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Promotion {
@@ -203,6 +213,9 @@ impl HotStandby {
     ) -> Result<Arc<Self>, StandbyError> {
         let dir = WalDir::on_os(options.data_directory.join("pg_wal"));
         let log = standby.engine().log();
+        let directory = &options.data_directory;
+        let refusal =
+            Refusal::read(&**dir.disk(), directory).map_err(failed("read", &Refusal::path(directory)))?;
         let status = StandbyStatusFile::create(&dir, log.system_id(), log.segment_size())?;
         let running = Running::of(&options.data_directory);
         let shared = Arc::new(Shared {
@@ -215,7 +228,7 @@ impl HotStandby {
             ended: Mutex::new(false),
             changed: Condvar::new(),
         });
-        let driver = Driver::new(Arc::clone(&standby), Arc::clone(&shared), dir);
+        let driver = Driver::new(Arc::clone(&standby), Arc::clone(&shared), dir, refusal);
         let thread = thread::Builder::new().name("startup".to_owned()).spawn(move || driver.run());
         let thread = Mutex::new(Some(thread.map_err(StandbyError::Thread)?));
         Ok(Arc::new(Self { standby, shared, thread }))

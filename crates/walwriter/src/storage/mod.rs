@@ -24,9 +24,10 @@ use runtime::sync::{Condvar, Mutex};
 use wal::Lsn;
 
 use crate::config::Config;
+use crate::process::{Early, EarlyRequests};
 use crate::session::Awaited;
 use crate::shipping::{self, FollowerRow, Retention, Shipping, ShippingOptions, SlotRow};
-use crate::standby::{HotStandby, Promotion, ReceiverRow, StandbyError, StandbyEvents, is_standby};
+use crate::standby::{HotStandby, Promotion, ReceiverRow, Refusal, StandbyError, StandbyEvents, is_standby};
 use crate::sync::SynchronousCommit;
 
 /// What a storage is opened with.
@@ -43,6 +44,8 @@ pub struct StorageOptions<'a> {
     pub shipping: Arc<Shipping>,
     /// To be called when a standby has become a leader.
     pub promoted: Arc<dyn Fn() + Send + Sync>,
+    /// Where a standby is asked for a promotion before it can be read.
+    pub early: Arc<EarlyRequests>,
     /// Where the log of a leader ends that has lost some of it, to open it all the same ([`EngineOptions::accept_loss`]).
     pub accept_loss: Option<Lsn>,
 }
@@ -100,6 +103,25 @@ impl Events {
     }
 }
 
+/// A standby that cannot be read yet.
+struct Waiting {
+    standby: Arc<HotStandby>,
+    directory: PathBuf,
+}
+
+impl Early for Waiting {
+    fn promote(&self) {
+        self.standby.promote();
+    }
+
+    fn reload(&self, config: &Config) {
+        match options::standby_options(&self.directory, config) {
+            Ok(options) => self.standby.set_options(options),
+            Err(error) => tracing::warn!("some settings stay as they were: {error:#}"),
+        }
+    }
+}
+
 impl StandbyEvents for Events {
     fn consistent(&self) {
         if !self.only_promoted {
@@ -126,7 +148,8 @@ impl Storage {
     /// # Errors
     /// Whatever is wrong with the directory or the configuration, in one line.
     pub fn open(options: StorageOptions<'_>) -> anyhow::Result<Self> {
-        let StorageOptions { directory, disk, config, port, shipping, promoted, accept_loss } = options;
+        let StorageOptions { directory, disk, config, port, shipping, promoted, early, accept_loss } =
+            options;
         let rule = options::rule(config)?;
         let known_confirmed =
             confirmed_end::take(&*disk, directory).context("could not tell what is confirmed")?;
@@ -146,7 +169,11 @@ impl Storage {
         let (engine, standby) = match standby {
             None => {
                 let engine = Engine::open(Arc::clone(&disk), directory, engine_options);
-                (engine.map_err(|error| loss::advise(error, &dir))?, None)
+                let engine = engine.map_err(|error| loss::advise(error, &dir, accept_loss))?;
+                // Somebody has decided for this history.
+                let forgotten = Refusal::take_away(&*disk, directory);
+                forgotten.context("could not remove what says that this directory was refused")?;
+                (engine, None)
             }
             Some(_) if accept_loss.is_some() => anyhow::bail!(loss::ON_A_STANDBY),
             Some(standby_options) => {
@@ -159,6 +186,10 @@ impl Storage {
                 });
                 let engine = Arc::clone(standby.engine());
                 let standby = HotStandby::start(standby, standby_options, Arc::clone(&events) as _)?;
+                early.hear(Arc::new(Waiting {
+                    standby: Arc::clone(&standby),
+                    directory: directory.to_owned(),
+                }));
                 events.wait();
                 (engine, Some(standby))
             }

@@ -41,7 +41,8 @@ fn tell(from: &SimDisk, to: &SimDisk) {
 fn assert_diverged<T>(outcome: Result<T, EngineError>, beyond: Lsn, newer: u32) {
     let Err(error) = outcome else { panic!("followed") };
     let text = error.to_string();
-    let EngineError::Diverged { progress, newer: found, left } = error else { panic!("{text}") };
+    let EngineError::Diverged { progress, newer: found, left, in_memory } = error else { panic!("{text}") };
+    assert!(!in_memory, "{text}");
     assert!(progress.lsn >= beyond, "{text}");
     assert_eq!(found, TimelineId::new(newer));
     assert!(left.is_some_and(|left| left < progress.lsn), "{text}");
@@ -126,8 +127,20 @@ fn pages_that_were_replayed_and_not_written_do_not_keep_a_restarted_standby_from
     standby.replay_to(late.lsn).unwrap();
     let crashed = duplicate(&ahead);
     let _promoted = promote(&behind);
+    tell(&behind, &ahead);
+    // The one that runs cannot go back, and says that a restart can.
+    let error = standby.follow_newest_timeline().unwrap_err();
+    let text = error.to_string();
+    let EngineError::Diverged { progress, in_memory: true, left: Some(left), .. } = error else {
+        panic!("{text}")
+    };
+    assert!(progress.lsn == late.lsn && left < late.lsn, "{text}");
+    assert!(text.contains("start this server again") && !text.contains("base backup"), "{text}");
     tell(&behind, &crashed);
     assert_eq!(keys(try_follow(&crashed).unwrap().engine()), ["a"]);
+    // Once a page is in its file it is the other thing.
+    write_all(standby.engine().pool());
+    assert_diverged(standby.follow_newest_timeline(), late.lsn, 2);
 }
 
 #[test]

@@ -137,12 +137,41 @@ fn of_an_ancestor_nothing_past_the_switch_point_is_counted() {
     let end = end_of(&archive);
     assert_eq!(position(&end), (Some(fork.start), fork.end));
     assert_eq!(end.timeline, T2, "the switch point is where the new timeline goes on");
+    assert!(end.only_history);
 
     log.switch_to(T2);
     let last = log.append(10_000);
     archive.put_partial(T2, 2, &log.segment(2));
     let end = end_of(&archive);
     assert_eq!((end.timeline, position(&end)), (T2, (Some(last.start), last.end)));
+    assert!(!end.only_history);
+}
+
+#[test]
+fn a_timeline_known_by_its_history_alone_is_the_newest_once_its_parent_reaches_it() {
+    let mut log = Log::new();
+    log.fill_up_to(2);
+    let before = log.append(300);
+    let archive = Archive::new();
+    archive.put_log(&log);
+    let fork = log.append(900);
+    archive.put_history(fork.end);
+    let end = end_of(&archive);
+    assert_eq!(
+        (end.timeline, position(&end)),
+        (T1, (Some(before.start), before.end)),
+        "its parent goes on here"
+    );
+    assert!(end.only_history && end.history.timeline() == T2);
+    archive.put_log(&log);
+    let end = end_of(&archive);
+    assert_eq!((end.timeline, position(&end)), (T2, (Some(fork.start), fork.end)));
+    // A server that restores from here stops there as well.
+    log.append(5000);
+    archive.put_log(&log);
+    let end = end_of(&archive);
+    assert_eq!((end.timeline, position(&end)), (T2, (Some(fork.start), fork.end)));
+    assert!(end.only_history);
 }
 
 #[test]

@@ -3,11 +3,26 @@
 use wal::{Lsn, TimelineId};
 
 use super::{Driver, Next};
-use crate::standby::StandbyError;
 use crate::standby::archive::Archive;
 use crate::standby::extent::extent;
+use crate::standby::{RestoreCommand, StandbyError, StandbyOptions};
 
 impl Driver {
+    /// The archive that `command` fetches from.
+    pub(super) fn archive<'a>(
+        &'a self,
+        command: &'a RestoreCommand,
+        options: &'a StandbyOptions,
+    ) -> Archive<'a> {
+        Archive {
+            command,
+            data_directory: &options.data_directory,
+            dir: &self.dir,
+            cluster: &self.cluster,
+            running: &self.shared.running,
+        }
+    }
+
     /// Replays what is in `pg_wal` and in the archive, as far as that goes.
     pub(super) fn files(&mut self) -> Result<Next, StandbyError> {
         loop {
@@ -34,13 +49,8 @@ impl Driver {
     fn fetch(&mut self, wanted: Lsn) -> Result<bool, StandbyError> {
         let options = self.options();
         let Some(command) = &options.restore_command else { return Ok(false) };
-        let archive = Archive {
-            command,
-            data_directory: &options.data_directory,
-            dir: &self.dir,
-            cluster: &self.cluster,
-            running: &self.shared.running,
-        };
+        self.compare_with_archive(command)?;
+        let archive = self.archive(command, &options);
         // All of them first: one in between may have come to nothing (`findNewestTimeLine`).
         let mut newest = self.history.timeline();
         while archive.next_history(newest)? {

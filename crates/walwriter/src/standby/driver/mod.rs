@@ -1,10 +1,11 @@
 //! The thread that keeps replay going.
 //!
 //! In turns: what files have (`files`), then what the leader sends (`streaming`), then a wait, until a promotion
-//! (`promotion`) or a stop ends it.
+//! (`promotion`) or a stop ends it. Who was refused by its source (`refused`) does the same, and lets nobody in.
 
 mod files;
 mod promotion;
+mod refused;
 mod streaming;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use wal::{Lsn, TimelineHistory};
 
 use super::extent::Cluster;
 use super::inbox::News;
+use super::refusal::Refusal;
 use super::{Shared, StandbyError, StandbyOptions};
 
 /// The first wait after a failure; they double up to `wal_retrieve_retry_interval`.
@@ -35,6 +37,8 @@ pub(super) struct Driver {
     /// The end of what is known to be durable here. Moved by what was received or validated; never ahead of that.
     durable: Lsn,
     told_consistent: bool,
+    /// Why nobody is let in, whatever is consistent.
+    refusal: Option<Refusal>,
     /// A promotion was asked for.
     wanted: bool,
     /// Replay has stopped for want of space, and is tried again from time to time. WAL is received meanwhile.
@@ -51,7 +55,12 @@ enum Next {
 }
 
 impl Driver {
-    pub(super) fn new(standby: Arc<engine::Standby>, shared: Arc<Shared>, dir: WalDir) -> Self {
+    pub(super) fn new(
+        standby: Arc<engine::Standby>,
+        shared: Arc<Shared>,
+        dir: WalDir,
+        refusal: Option<Refusal>,
+    ) -> Self {
         let log = standby.engine().log();
         let cluster = Cluster { system_id: log.system_id(), segment_size: log.segment_size() };
         Self {
@@ -60,6 +69,7 @@ impl Driver {
             history: TimelineHistory::root(),
             durable: standby.read_to(),
             told_consistent: false,
+            refusal,
             wanted: false,
             stopped: false,
             wait: FIRST_WAIT,
@@ -82,6 +92,7 @@ impl Driver {
     }
 
     fn follow(&mut self) -> Result<(), StandbyError> {
+        self.say_why_refused();
         self.follow_newest_timeline()?;
         self.replay(self.standby.read_to())?;
         loop {
@@ -142,10 +153,7 @@ impl Driver {
             status.durable(&self.dir.history(self.history.timeline_at(durable))?, durable);
             status.applied(self.applied());
         }
-        if !self.told_consistent && self.standby.is_consistent() {
-            self.told_consistent = true;
-            self.shared.events.consistent();
-        }
+        self.tell_consistent();
         Ok(())
     }
 

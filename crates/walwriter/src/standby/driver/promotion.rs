@@ -6,7 +6,8 @@ use engine::checkpoint::Cause;
 
 use super::Driver;
 use crate::process::STANDBY_SIGNAL;
-use crate::standby::{StandbyError, signal_file};
+use crate::standby::refusal::Refusal;
+use crate::standby::{StandbyError, failed, signal_file};
 
 impl Driver {
     /// Ends following. The receiver is gone.
@@ -22,6 +23,9 @@ impl Driver {
             path,
             source,
         })?;
+        // Somebody has decided for this history. Should this be left behind, the next start as a leader removes it.
+        let refusal = Refusal::path(&data_directory);
+        Refusal::take_away(&**self.dir.disk(), &data_directory).map_err(failed("remove", &refusal))?;
         self.shared.events.promoted(&engine);
         // Until there is one, a crash replays everything since the last restartpoint.
         let checkpoint = thread::Builder::new().name("promotion checkpoint".to_owned()).spawn(move || {

@@ -46,6 +46,9 @@ impl Driver {
         let left = self.shared.inbox.take_durable();
         self.replay_received(&receiver, left)?;
         let next = outcome?;
+        if receiver.history_agrees() {
+            self.history_agrees()?;
+        }
         if self.dir.newest_timeline()?.is_some_and(|newest| newest > self.history.timeline()) {
             // However the connection ended: the leader's newest history came first. Refused is what it lacks.
             self.follow_newest_timeline()?;
@@ -53,8 +56,8 @@ impl Driver {
         match ended {
             Ok(StandbyEnd::Stopped) => {}
             Ok(StandbyEnd::TimelineEnded(_)) => self.wait = FIRST_WAIT,
-            Err(error @ ReceiverError::ForkedHistory { .. }) => {
-                return Err(StandbyError::Diverged(error.to_string()));
+            Err(ref error @ ReceiverError::ForkedHistory { timeline, ours, theirs, .. }) => {
+                return Err(self.refuse(timeline, ours, theirs, error.to_string()));
             }
             Err(error) if error.is_disk_failure() => return Err(StandbyError::Receive(error)),
             Err(error) => self.explain(&error),
@@ -67,6 +70,9 @@ impl Driver {
         loop {
             let news = self.shared.inbox.wait(self.next_attempt());
             self.replay_received(receiver, news.durable)?;
+            if news.history_agrees {
+                self.history_agrees()?;
+            }
             let next = self.heed(news);
             if next != Next::GoOn || news.receiver_ended || news.reconnect {
                 return Ok(next);

@@ -84,6 +84,7 @@ impl TestNode {
                 port,
                 shipping: Arc::clone(&shipping),
                 promoted: Arc::new(|| {}),
+                early: Arc::default(),
                 accept_loss: None,
             })
         };
