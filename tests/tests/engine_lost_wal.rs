@@ -17,6 +17,14 @@ fn damage(server: &Walwriter, timeline: u32, lsn: Lsn) {
     file.write_all_at(&[!byte[0]], lsn.as_u64() % SEGMENT).unwrap();
 }
 
+/// The one line of a refused start that says why.
+#[track_caller]
+fn error_line(said: &str) -> &str {
+    let lines: Vec<_> = said.lines().filter(|line| line.contains("error:")).collect();
+    let [line] = lines[..] else { panic!("{said}") };
+    line
+}
+
 /// The position after "--accept-loss" in what a refused start has said.
 fn offered(said: &str) -> String {
     let (_, rest) = said.split_once("--accept-loss ").unwrap_or_else(|| panic!("nothing is offered: {said}"));
@@ -121,4 +129,87 @@ fn a_standby_is_given_by_its_leader_what_its_log_lacks_and_no_loss_is_accepted_f
     standby.start();
     standby.wait_for_replay(leader.flush_lsn());
     assert_eq!(standby.sql("select count(*) from t"), "1500");
+}
+
+#[test]
+fn what_the_server_itself_had_called_durable_is_not_lost_silently() {
+    let root = TempRoot::new("published");
+    let mut server = Walwriter::start_new(&root, "leader", &[("checkpoint_timeout", "1h")]);
+    server.sql("create table t (k int primary key)");
+    let before = server.flush_lsn();
+    for k in 1..4 {
+        server.sql(&format!("insert into t values ({k})"));
+    }
+    let durable = server.flush_lsn();
+    server.kill9();
+    let killed = root.copy_dir(server.data(), "killed");
+    // In the segment that was being written, where a power cut may leave a gap in what was never durable.
+    damage(&server, 1, before.saturating_add(40));
+    let said = server.try_start().unwrap_err();
+    assert!(said.contains("WAL has been lost: the log ends at"), "{said}");
+    assert!(said.contains("walship.status") && said.contains(&durable.to_string()), "{said}");
+    let found: Lsn = offered(&said).parse().unwrap();
+    assert!(found >= before && found < durable, "{found}");
+
+    // What is said is what there is: it starts without the damage, and with nothing that says what was durable.
+    let mut whole = Walwriter::in_directory(&root, "whole", &killed);
+    whole.start();
+    assert_eq!(whole.sql("select count(*) from t"), "3");
+    std::fs::remove_file(server.wal_dir().join("walship.status")).unwrap();
+    server.start();
+    assert_eq!(server.sql("select count(*) from t"), "0");
+}
+
+#[test]
+fn the_end_of_a_log_that_ended_with_its_segment_is_no_loss() {
+    let root = TempRoot::new("boundary");
+    let mut server = Walwriter::start_new(&root, "leader", &[]);
+    server.sql("create table t (k int primary key)");
+    for k in 0..3 {
+        server.sql(&format!("insert into t values ({k})"));
+        server.sql("select pg_switch_wal()");
+        wait_until("the switch to be durable", || server.flush_lsn().as_u64().is_multiple_of(SEGMENT));
+        server.kill9();
+        server.start();
+        assert_eq!(server.sql("select count(*) from t"), (k + 1).to_string());
+    }
+}
+
+#[test]
+fn no_loss_is_accepted_of_what_the_pages_have_and_the_line_says_why() {
+    let root = TempRoot::new("pages");
+    let leader = Walwriter::start_new(&root, "leader", &[("wal_compression", "off")]);
+    leader.sql("create table t (k int primary key, v text)");
+    let directory = root.dir("standby");
+    let tool = Tool::ours(&root, "basebackup").args(["-d", &leader.conninfo(), "-c", "fast"]);
+    tool.args(["-R", "-D"]).arg(&directory).succeed();
+    let mut standby = Walwriter::in_directory(&root, "standby", &directory);
+    // So small that pages reach their files while replay goes on.
+    standby.configure("shared_buffers", "1MB");
+    standby.start();
+    let from = leader.flush_lsn();
+    for k in 1..6 {
+        leader.sql(&format!(
+            "insert into t select {k} * 1000 + g, repeat('x', 1900) from generate_series(1, 500) g"
+        ));
+    }
+    standby.wait_for_replay(leader.flush_lsn());
+    standby.kill9();
+    // Made a leader as it is, with a log that ends before its pages.
+    std::fs::remove_file(standby.data().join("standby.signal")).unwrap();
+    damage(&standby, 1, from.saturating_add(200));
+    let said = standby.try_start().unwrap_err();
+    assert!(said.contains("the minimum recovery point in pg_control"), "{said}");
+    assert!(said.contains("base backup") && !said.contains("--accept-loss"), "{said}");
+    let line = error_line(&said);
+    let [end, pages, ..] = walship_tests::lsns_in(line)[..] else { panic!("{line}") };
+    assert!(end >= from && end < pages && pages <= leader.flush_lsn(), "{line}");
+    let refused = standby.command().args(["--accept-loss", &end.to_string()]).run();
+    let line = error_line(&refused.stderr);
+    assert!(line.contains("WAL has been lost: the log ends at"), "{line}");
+    assert!(
+        line.contains(&format!("beyond {end} cannot be accepted: what was changed up to {pages}")),
+        "{line}"
+    );
+    assert!(line.contains("base backup"), "{line}");
 }

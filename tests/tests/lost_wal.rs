@@ -4,7 +4,9 @@ use std::path::Path;
 
 use wal::Lsn;
 use walship_tests::receiver::walreceiver;
-use walship_tests::{DEADLINE, Process, Shutdown, TempRoot, Tool, Walwriter, wait_for, wait_until};
+use walship_tests::{
+    DEADLINE, Process, Shutdown, TempRoot, Tool, Walsender, Walwriter, wait_for, wait_until,
+};
 
 /// A leader with an empty table `t`, and a standby called `one` that follows it. A copy of the leader's directory as it was
 /// then, shut down, is in `older`.
@@ -89,6 +91,10 @@ fn a_standby_and_a_witness_that_are_ahead_acknowledge_nothing_and_are_shown() {
     assert!(status.contains("ahead"), "{status}");
     assert!(leader.log().contains("this server has lost WAL"), "{}", leader.log());
     assert!(leader.log().contains(&end.to_string()), "{}", leader.log());
+    wait_until("both to say that their leader has less", || {
+        let said = |log: &str| log.contains("this directory has WAL of timeline 1 up to");
+        said(&one.log()) && said(&witness.stderr())
+    });
     // Enough to come to lie where the other log had been acknowledged.
     let mut waiting = Vec::new();
     for id in 1000..1040 {
@@ -150,4 +156,91 @@ fn at_the_end_of_the_log_a_record_is_sent_that_proves_whose_it_is() {
     assert!(waits.is_running());
     assert_eq!(one.sql("select pg_last_wal_replay_lsn()"), old);
     waits.kill9();
+}
+
+/// A standby in directory `name`, from a backup of `leader`, which it follows as `one`. Running.
+fn standby(root: &TempRoot, name: &str, leader: &Walwriter) -> Walwriter {
+    let directory = root.dir(name);
+    // Under another name: what the backup has received would count as well.
+    let tool = Tool::ours(root, "basebackup").args(["-d", &leader.conninfo(), "-c", "fast", "-D"]);
+    tool.arg(&directory).succeed();
+    let mut standby = Walwriter::in_directory(root, name, &directory);
+    standby.follow(&format!("{} application_name=one", leader.conninfo()));
+    standby.configure("wal_retrieve_retry_interval", "20ms");
+    standby.start();
+    standby
+}
+
+#[test]
+fn a_follower_that_begins_beyond_the_end_is_shown_though_it_is_turned_away() {
+    let root = TempRoot::new("beyond");
+    let (mut leader, mut one) = leader_standby_and_copy(&root);
+    // More than a segment that the older copy has not.
+    for id in 1..4 {
+        leader.sql(&format!("insert into t values ({id}, 'mine')"));
+        end_the_segment(&leader);
+    }
+    leader.sql("insert into t values (4, 'mine')");
+    let end = leader.flush_lsn();
+    one.wait_for_replay(end);
+    put_back(&root, &mut leader);
+    leader.configure("synchronous_standby_names", "one");
+    leader.start();
+    let states = "select state, sync_state from pg_stat_replication where application_name = 'one'";
+    wait_until("the standby to be shown", || {
+        leader
+            .sql("select state, flush_lsn > sent_lsn from pg_stat_replication where application_name = 'one'")
+            == "ahead|t"
+    });
+    assert_eq!(leader.sql(states), "ahead|potential");
+    let status = Tool::ours(&root, "walwriter").args(["status", "-D"]).arg(leader.data()).succeed();
+    assert!(status.lines().any(|line| line.contains("one at") && line.contains(": ahead")), "{status}");
+    assert!(leader.log().contains("this server has lost WAL"), "{}", leader.log());
+    let mut waits = insert_in_vain(&leader, 1000);
+    // It asks again and again, and is shown once.
+    let refusals = || one.log().matches("is ahead of the WAL flush position").count();
+    let before = refusals();
+    wait_until("it to ask again", || refusals() > before + 2);
+    assert_eq!(leader.sql(states), "ahead|potential");
+    assert!(waits.is_running());
+
+    // It is made anew, and what was waited for has come.
+    one.stop(Shutdown::Fast).success();
+    let anew = standby(&root, "anew", &leader);
+    wait_until("it alone to be shown", || leader.sql(states) == "streaming|sync");
+    assert_eq!(waits.wait().code, Some(0));
+    anew.wait_for_replay(leader.flush_lsn());
+    assert_eq!(anew.sql("select id from t"), "1000");
+}
+
+#[test]
+fn a_follower_that_begins_beyond_what_a_sender_has_is_shown_until_that_has_it_too() {
+    let root = TempRoot::new("witness");
+    let leader = Walwriter::start_new(&root, "leader", &[]);
+    leader.sql("create table t (id int primary key, v text)");
+    let archive = root.dir("archive");
+    let receive = || walreceiver(&root, &leader.conninfo(), &archive).spawn();
+    let receiver = receive();
+    wait_until("the receiver to stream", || {
+        leader.sql("select count(*) from pg_stat_replication where state = 'streaming'") == "1"
+    });
+    receiver.terminate().success();
+    let one = standby(&root, "one", &leader);
+    for id in 0..2 {
+        end_the_segment(&leader);
+        leader.sql(&format!("insert into t values ({id}, '')"));
+    }
+    one.wait_for_replay(leader.flush_lsn());
+    let sender = Walsender::start_new(&root, &archive);
+    one.configure("primary_conninfo", &format!("{} application_name=one", sender.conninfo()));
+    one.sql("select pg_reload_conf()");
+    let status = || Tool::ours(&root, "walsender").args(["status", "-D"]).arg(&archive).succeed();
+    let state = |status: &str| {
+        let lines = status.lines().filter(|line| line.starts_with("one "));
+        lines.map(|line| line.split_whitespace().nth(2).unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    wait_until("the standby to be shown", || state(&status()) == ["ahead"]);
+    let receiver = receive();
+    wait_until("the standby to stream", || state(&status()) == ["streaming"]);
+    receiver.terminate().success();
 }

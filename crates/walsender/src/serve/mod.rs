@@ -16,6 +16,7 @@ mod slots;
 mod socket;
 mod standing;
 mod stream;
+mod turned_away;
 mod wal_feed;
 mod wire;
 
@@ -58,6 +59,7 @@ pub(crate) struct Shared {
     pub(crate) backups: Option<BackupOptions>,
     pub(crate) origin: Origin,
     pub(crate) moved: FollowersMoved,
+    pub(crate) turned_away: turned_away::TurnedAway,
     /// For clients of this host and for others, who may have to use TLS.
     pub(crate) handshake_local: ServerConfig,
     pub(crate) handshake_remote: ServerConfig,

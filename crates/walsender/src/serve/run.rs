@@ -136,6 +136,7 @@ impl Server {
             backups,
             origin,
             moved,
+            turned_away: super::turned_away::TurnedAway::default(),
             handshake_local: local,
             handshake_remote: remote,
             phase: receiver,
@@ -167,9 +168,12 @@ impl Server {
         let (guard, mut done) = mpsc::channel::<()>(1);
         let connections = Arc::new(());
         let mut stop = std::pin::pin!(stop);
+        let keeper = shared.clone();
+        let mut forgetting = std::pin::pin!(keeper.turned_away.forget_in_time());
         loop {
             let client = tokio::select! {
                 () = &mut stop => break,
+                never = &mut forgetting => match never {},
                 Some(client) = adopted.recv() => Ok(client),
                 client = listeners.accept() => client.and_then(|(socket, peer)| {
                     Ok(Adopted { socket: socket.into_std()?, read_before: Bytes::new(), peer })

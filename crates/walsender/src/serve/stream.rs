@@ -23,6 +23,7 @@ use super::session::CommandFailure;
 use super::slots::SlotInUse;
 use super::socket::Socket;
 use super::standing::{Ahead, Standing};
+use super::turned_away::Claim;
 use super::wal_feed::{FeedError, WalFeed};
 use super::wire::{Exchange, Outgoing, poll_exchange, poll_receive};
 use super::{Phase, Shared};
@@ -77,8 +78,14 @@ pub(super) async fn run(
         timeline,
         received: shared.origin.is_received(),
     };
+    let table = (!shared.read_only).then(|| shared.source.dir());
     if switch.is_none() && start > serving.flush {
         ahead.say(start, serving.flush);
+        if let Some(dir) = table {
+            let claim = Claim { timeline, end: serving.flush, claimed: start };
+            shared.turned_away.show(dir, peer, slot.as_ref().map_or("", SlotInUse::name), claim);
+            shared.moved.tell();
+        }
         let message = format!(
             "requested starting point {start} is ahead of the WAL flush position of this server {}",
             serving.flush
@@ -97,7 +104,7 @@ pub(super) async fn run(
     }
     info!(peer = %peer.address, application_name = peer.application_name, %start, %timeline, "streaming begins");
     let (transport, input, _) = connection.parts();
-    let table = (!shared.read_only).then(|| shared.source.dir());
+    shared.turned_away.streams(&peer.application_name);
     let mut streamer = Streamer {
         timeline,
         machine,

@@ -1,10 +1,11 @@
-//! Which WAL followers still need, for checkpoints to keep.
+//! Which WAL followers still need, for checkpoints to keep; and up to where the log was durable here once, by what stands in
+//! its directory beside it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use engine::{EngineError, KnownDurable, LogExtent, LogKeeper};
-use replication::waldir::{SlotError, Slots, WalClaim, WalDir};
+use replication::waldir::{Published, STATUS_FILE, SlotError, Slots, StatusReader, WalClaim, WalDir};
 use wal::{Lsn, TimelineId};
 
 use super::Shipping;
@@ -67,18 +68,39 @@ impl LogKeeper for Retention {
 
     fn known_durable(&self, timeline: TimelineId) -> Result<Option<KnownDurable>, EngineError> {
         let failed = |error: SlotError| EngineError::Directory(error.to_string());
-        let mut furthest: Option<KnownDurable> = None;
+        let mut furthest = published(&self.dir, timeline);
         for name in self.slots.list().map_err(failed)? {
             // A damaged one tells nothing of the log's end.
             let Ok(Some(slot)) = self.slots.read(&name) else { continue };
             // What a slot says of an ancestor may lie past the point where that was left.
             let (Some(lsn), true) = (slot.restart_lsn, slot.timeline == Some(timeline)) else { continue };
-            if furthest.as_ref().is_none_or(|found| lsn > found.lsn) {
+            // Of a follower more can be had than a position.
+            if furthest.as_ref().is_none_or(|found| lsn >= found.lsn) {
                 furthest = Some(KnownDurable { lsn, witness: format!("replication slot \"{name}\"") });
             }
         }
         Ok(furthest)
     }
+}
+
+/// What the last server here has published as durable of its log on `timeline`; `None` if nothing is known.
+///
+/// The status file is mapped and never synced, and is a lower bound all the same: a position gets into it only after the sync
+/// that it tells of has returned, so whatever of it is found, and however old that is, was durable then. After the death of
+/// the process alone it is the last one. All of it lies in one sector of the disk, so that timeline and position belong
+/// together, and it counts only without a writer that lives.
+///
+/// What a receiver has published is none: that may lie inside a record, and ends before it where the directory becomes a
+/// leader's; its leader sends that again. A receiver has heard of somebody, a log's writer has not.
+fn published(dir: &WalDir, timeline: TimelineId) -> Option<KnownDurable> {
+    let reader = StatusReader::open(dir).inspect_err(
+        |error| tracing::warn!(directory = %dir.path().display(), %error, "could not look what was published as durable"),
+    );
+    let Published::Stale(status) = reader.ok()??.read() else { return None };
+    let is_ours = status.timeline == timeline && status.flush.is_valid();
+    let is_written_here = status.last_byte_at.is_none() && !status.server_end.is_valid();
+    let witness = format!("the server's last status, in \"{}\",", dir.path().join(STATUS_FILE).display());
+    (is_ours && is_written_here).then_some(KnownDurable { lsn: status.flush, witness })
 }
 
 /// `oldest`, but at most `most` bytes behind `end`.
@@ -88,7 +110,43 @@ fn bounded(oldest: Lsn, end: Lsn, most: u64) -> Lsn {
 
 #[cfg(test)]
 mod tests {
+    use replication::waldir::{SlotInfo, SlotName, Status, StatusWriter, UnixMicros};
+
     use super::*;
+
+    #[test]
+    fn what_a_server_has_published_was_durable_and_what_a_receiver_has_is_no_bound() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = WalDir::on_os(root.path());
+        let (first, second) = (TimelineId::FIRST, TimelineId::new(2));
+        assert_eq!(published(&dir, first), None, "nobody has published");
+        let (write, flush) = (Lsn::new(900), Lsn::new(900));
+        let status = Status { write, flush, ..Status::new() };
+        let writer = StatusWriter::create(&dir, status).unwrap();
+        assert_eq!(published(&dir, first), None, "it lives, and goes on");
+        drop(writer);
+        assert_eq!(published(&dir, first).unwrap().lsn, flush);
+        assert_eq!(published(&dir, second), None);
+
+        let retention = Retention::new(dir.clone(), Shipping::new(), None);
+        let known = || retention.known_durable(first).unwrap().unwrap();
+        assert!(known().lsn == flush && known().witness.contains("walship.status"), "{:?}", known());
+        let slot = SlotName::new("s").unwrap();
+        Slots::new(dir.clone()).create(&slot, SlotInfo::at(Lsn::new(800), first)).unwrap();
+        assert_eq!(known().lsn, flush, "the furthest counts");
+        Slots::new(dir.clone())
+            .create(&SlotName::new("t").unwrap(), SlotInfo::at(Lsn::new(950), first))
+            .unwrap();
+        assert!(known().lsn == Lsn::new(950) && known().witness.contains("\"t\""), "{:?}", known());
+
+        for received in [
+            Status { last_byte_at: UnixMicros::new(1), ..status },
+            Status { server_end: Lsn::new(1000), ..status },
+        ] {
+            drop(StatusWriter::create(&dir, received).unwrap());
+            assert_eq!(published(&dir, first), None, "{received:?}");
+        }
+    }
 
     #[test]
     fn slots_hold_back_no_more_than_they_may() {

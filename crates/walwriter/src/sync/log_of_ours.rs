@@ -8,7 +8,7 @@
 //!
 //! What counts on one timeline counts for nothing on the next: both have bytes at the same positions.
 
-use replication::waldir::Follower;
+use replication::waldir::{Follower, FollowerState};
 use wal::{Lsn, TimelineId};
 
 /// What tells one entry from another that takes its place later.
@@ -49,13 +49,16 @@ impl LogOfOurs {
             }
             let of_this_timeline = follower.timeline == timeline;
             if of_this_timeline && follower.sent.max(follower.write).max(follower.flush) > end {
-                tracing::error!(
-                    "follower \"{}\" at {} was sent WAL of timeline {timeline} up to {}, but the log of this server ends at {end}: \
-                     this server has lost WAL; what it acknowledges does not count until it has connected again",
-                    follower.application_name,
-                    follower.peer,
-                    follower.sent,
-                );
+                // Of one that is ahead whoever serves it has said so.
+                if follower.state != FollowerState::Ahead {
+                    tracing::error!(
+                        "follower \"{}\" at {} was sent WAL of timeline {timeline} up to {}, but the log of this server ends at \
+                         {end}: this server has lost WAL; what it acknowledges does not count until it has connected again",
+                        follower.application_name,
+                        follower.peer,
+                        follower.sent,
+                    );
+                }
                 self.strangers.push(entry);
                 return false;
             }

@@ -346,3 +346,59 @@ fn starts(disk: &SimDisk, at_least: usize, what: &str) {
     let last = last.map_or(0, |value| String::from_utf8(value).unwrap().parse().unwrap());
     assert!(last >= at_least, "{what}: {last}, not {at_least}");
 }
+
+#[test]
+fn a_log_that_ends_before_what_pg_control_admits_of_the_pages_is_refused_and_no_loss_accepted() {
+    let disk = init();
+    let leader = start(&disk);
+    let standby_disk = duplicate(&disk);
+    let standby = super::lifecycle::follow(&standby_disk);
+    let mut ends = Vec::new();
+    for key in ["a", "b", "c"] {
+        ends.push(put(&leader, &[(key, "1")]).lsn);
+        flush(&leader);
+    }
+    super::lifecycle::ship(&disk, &standby_disk);
+    standby.replay_to(ends[2]).unwrap();
+    super::replay::write_all(standby.engine().pool());
+    let killed = duplicate(&standby_disk);
+    drop(standby);
+    // As somebody has it start who takes its standby.signal away.
+    let whole = duplicate(&killed);
+    assert_eq!(keys(&try_open(&whole, options()).unwrap()), ["a", "b", "c"]);
+    damage(&killed, Lsn::new(ends[1].as_u64() - 8));
+    let refused = |options| match try_open(&duplicate(&killed), options) {
+        Err(
+            EngineError::NotConsistent { end, pages, .. }
+            | EngineError::PageBeyondLog { end, lsn: pages, .. },
+        ) => {
+            assert!(end >= ends[0] && end < ends[1] && pages >= ends[2], "{end}, {pages}");
+            end
+        }
+        other => panic!("{other:?}"),
+    };
+    let end = refused(options());
+    refused(accepting(end));
+}
+
+#[test]
+fn a_log_that_ends_before_the_checkpoint_is_refused_and_no_loss_accepted() {
+    let disk = init();
+    let engine = start(&disk);
+    put(&engine, &[("a", "1")]);
+    let before = engine.log().inserted();
+    engine.checkpoint(Cause::Immediate).unwrap();
+    let killed = duplicate(&disk);
+    drop(engine);
+    let store = crate::control::ControlStore::open(&(Arc::new(killed.clone()) as _), Path::new(DIR)).unwrap();
+    let at = store.get().checkpoint;
+    drop(store);
+    assert!(at >= before);
+    damage(&killed, at.saturating_add(30));
+    for options in [options(), accepting(at)] {
+        let Err(EngineError::CheckpointLost { checkpoint, end, .. }) = try_open(&killed, options) else {
+            panic!("not refused")
+        };
+        assert!(checkpoint == at && end <= at, "{end}");
+    }
+}

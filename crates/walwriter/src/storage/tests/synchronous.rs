@@ -1,5 +1,7 @@
 //! Commits that wait for followers.
 
+use replication::waldir::{Follower, FollowerEntry, FollowerState};
+
 use super::*;
 use crate::session::Acknowledgement;
 
@@ -103,4 +105,50 @@ fn a_standby_that_has_standbys_of_its_own_configured_shows_what_it_replays() {
     assert_eq!(one.get("a").as_deref(), Some("1"), "what was seen stays to be seen");
     let alone = one.put("b", "2");
     assert!(one.engine().confirmed() < alone, "a leader's commits wait");
+}
+
+#[test]
+fn what_followers_of_another_sender_have_of_a_log_that_is_no_more_confirms_nothing() {
+    let root = root();
+    let path = root.path().join("leader");
+    drop(TestNode::new_leader(&path, &[]));
+    let dir = WalDir::on_os(path.join("pg_wal"));
+    // As a walsender of its own has it, which goes on while the server is restarted with an older log.
+    let served = |end: Lsn| {
+        let mut follower = Follower::new("one", "[local]", "");
+        follower.state = FollowerState::Streaming;
+        (follower.sent, follower.write, follower.flush, follower.apply) = (end, end, end, end);
+        FollowerEntry::register(&dir, follower).unwrap()
+    };
+    let settings = [("synchronous_standby_names", "one")];
+    let end = dir.control_file().unwrap().unwrap().checkpoint;
+    let of_the_other = served(end.saturating_add(100_000));
+    let leader = TestNode::start(&path, &settings);
+    let look = || (leader.storage().synchronous.followers_moved().0.unwrap())();
+    let first = leader.put("a", "1");
+    let mut last = first;
+    for number in 0.. {
+        if last > end.saturating_add(200_000) {
+            break;
+        }
+        last = leader.put(&format!("a{number}"), &"x".repeat(7000));
+        look();
+    }
+    assert!(leader.engine().confirmed() < first, "the log is longer than the other by now");
+    assert_eq!(leader.get("a"), None);
+    // It has connected again, and counts by what it was sent since.
+    drop(of_the_other);
+    let again = served(leader.engine().log().flushed());
+    look();
+    assert!(leader.engine().confirmed() >= last);
+    // Of another timeline it says nothing.
+    drop(again);
+    let mut other = Follower::new("one", "[local]", "");
+    other.state = FollowerState::Streaming;
+    other.timeline = TimelineId::new(2);
+    (other.sent, other.write, other.flush) = (Lsn::new(1 << 40), Lsn::new(1 << 40), Lsn::new(1 << 40));
+    let _entry = FollowerEntry::register(&dir, other).unwrap();
+    let alone = leader.put("b", "2");
+    look();
+    assert!(leader.engine().confirmed() < alone);
 }
