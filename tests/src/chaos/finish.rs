@@ -17,6 +17,7 @@ use crate::walwriter::Walwriter;
 impl Cluster {
     /// After clients and readers have ended.
     pub fn finish(&mut self) {
+        self.await_flush();
         self.await_everybody();
         for index in 0..self.nodes.len() {
             let view = self.last_view(index);
@@ -33,6 +34,14 @@ impl Cluster {
         self.compare_pages();
         self.witness.terminate();
         self.prove_archives();
+    }
+
+    /// Waits until the leader has flushed what clients did not wait for (`off`): before that it is nobody else's to see.
+    fn await_flush(&mut self) {
+        let written = wait_for("the leader to answer", LIMIT, || self.lead().inserted());
+        wait_for("the leader to flush its log", LIMIT, || {
+            self.lead().flushed().filter(|flushed| *flushed >= written)
+        });
     }
 
     /// Every archive is proved, and if no commit counts without the witness, each of those that did is in one.

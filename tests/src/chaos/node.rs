@@ -194,6 +194,11 @@ impl Node {
         self.ask("select pg_current_wal_flush_lsn()")?.parse().ok()
     }
 
+    /// The end of what a leader has written of its log, flushed or not.
+    pub fn inserted(&self) -> Option<Lsn> {
+        self.ask("select pg_current_wal_insert_lsn()")?.parse().ok()
+    }
+
     /// What PostgreSQL's pg_waldump takes for the end of the log of that timeline, in the directory of a server that is not
     /// running; it looks from `from` on.
     #[track_caller]
