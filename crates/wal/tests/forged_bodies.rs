@@ -59,6 +59,8 @@ fn bodies() -> Vec<(&'static str, Vec<u8>, RecordError)> {
         ("a hole of no length, compressed", image(100, 40, HAS_HOLE | LZ4, Some(0)), ImageHole(0)),
         ("a hole without a place, compressed", image(100, 0, HAS_HOLE | LZ4, Some(99)), ImageHole(0)),
         ("a place without a hole", image(page, 40, 0, None), ImageHole(0)),
+        ("a hole of which no flag tells", image(8000, 40, 0, None), ImageHole(0)),
+        ("a flag without a hole", image(page, 0, HAS_HOLE, None), ImageHole(0)),
         ("a place without a hole, compressed", image(100, 40, LZ4, None), ImageHole(0)),
         ("an image too short for a page", image(8000, 0, 0, None), ImageHole(0)),
         ("an image as long as a page, compressed", image(page, 0, LZ4, None), ImageLength(0)),

@@ -263,6 +263,12 @@ fn a_timeline_that_began_after_a_record_that_was_given_up_is_no_hole() {
         let line = stretches(&found, timeline);
         assert!(line.len() == 1 && !line[0].2, "timeline {timeline}: {line:?}");
     }
+    // What is behind that page is nothing to the timeline that left there.
+    let at = page.bytes_since(start()) as usize - (2 << 20) + 5000;
+    archive.change(&(name(1, 2) + ".partial"), at, |_| 1);
+    let found = archive.verify();
+    assert!(!found.proved && stretches(&found, 1)[0].2, "{found:?}");
+    assert!(!stretches(&found, 2)[0].2, "{found:?}");
 }
 
 #[test]

@@ -94,3 +94,36 @@ fn where_a_timeline_is_said_to_have_begun_a_record_has_to_end() {
         }
     }
 }
+
+#[test]
+fn a_length_that_hides_the_end_of_a_full_file_is_damage() {
+    let mut log = Log::new();
+    let placed: Vec<_> = (0..360).map(|_| log.append(3000)).collect();
+    let last = placed.iter().rfind(|placed| placed.end < start_of(2)).unwrap();
+    let mut segment = log.segment(1);
+    let full = |segment: &Vec<u8>| worth(&[Some(segment.clone())], 1, Form::Unfinished);
+    assert!(matches!(full(&segment), Worth::Whole));
+    // 1 MiB more than there is.
+    segment[size().offset_of(last.start) as usize + 2] ^= 0x10;
+    let hidden = full(&segment);
+    assert!(
+        matches!(&hidden, Worth::Damaged(error) if error.reason == WalErrorKind::HiddenEnd),
+        "{hidden:?}"
+    );
+}
+
+#[test]
+fn a_record_that_nobody_can_replay_is_damage_in_a_servers_own_file_too() {
+    let mut log = Log::new();
+    log.append(3000);
+    let placed = log.append(100);
+    let mut segment = log.segment(1);
+    let at = size().offset_of(placed.start) as usize;
+    // No part of a record has this number.
+    segment[at + 24] = 200;
+    let length = u32::from_le_bytes(segment[at..at + 4].try_into().unwrap()) as usize;
+    let crc = wal::record::record_crc(&segment[at..at + length]);
+    segment[at + 20..at + 24].copy_from_slice(&crc.to_le_bytes());
+    let found = worth(&[Some(segment)], 1, Form::Recycled);
+    assert!(matches!(&found, Worth::Damaged(error) if error.lsn == placed.start), "{found:?}");
+}
