@@ -118,10 +118,10 @@ pub enum FetchError {
 /// # Errors
 /// Everything but a copy and the certainty that nothing of that line of history comes after what is missing.
 pub fn fetch(dir: &WalDir, file: &str, target: &Path) -> Result<Fetched, FetchError> {
-    if !dir.disk().metadata(dir.path()).is_ok_and(|found| found.is_dir) {
-        // A directory that is gone (not mounted?) must not pass for one that lacks a file.
-        let path = dir.path().to_owned();
-        return Err(WalDirError::Io { path, source: io::ErrorKind::NotFound.into() }.into());
+    // A directory that is gone (not mounted?) must not pass for one that lacks a file.
+    let unreadable = |source| WalDirError::Io { path: dir.path().to_owned(), source };
+    if !dir.disk().metadata(dir.path()).map_err(unreadable)?.is_dir {
+        return Err(unreadable(io::ErrorKind::NotADirectory.into()).into());
     }
     let size = dir.segment_size()?.unwrap_or(SegmentSize::DEFAULT);
     let content = match WalFileName::parse(file, size) {

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use replication::waldir::{
-    Compression, Content, Form, Holdings, LineWalk, Reach, SegmentAnswer, Stand, StatusReader, WalDir,
-    WalDirError, Worth, page_at_fault,
+    Compression, Content, Form, Holdings, LineWalk, Reach, STATUS_FILE, SegmentAnswer, Stand, StatusReader,
+    WalDir, WalDirError, Worth, page_at_fault,
 };
 use wal::{
     Expectations, LogBytes, Lsn, SegmentNo, SegmentSize, TimelineHistory, TimelineId, Validator, Walk,
@@ -90,7 +90,7 @@ impl Asked<'_> {
             Worth::Short => return Err(self.wrong_size(&content, content.bytes.len() as u64)),
             Worth::Unreadable(error) => return Err(error.into()),
         };
-        let durable = if content.partial { durable_end(self.dir, stand.file.timeline) } else { Lsn::MAX };
+        let durable = if content.partial { durable_end(self.dir, stand.file.timeline)? } else { Lsn::MAX };
         let reach = Reach { end: reach.end.min(durable), ..reach };
         content.bytes.truncate(reach.end.bytes_since(start) as usize);
         Ok(Some((reach, content.bytes)))
@@ -156,12 +156,15 @@ impl LineBytes<'_> {
 }
 
 /// How far the directory's writer, if it lives, calls its timeline's WAL durable.
-fn durable_end(dir: &WalDir, timeline: TimelineId) -> Lsn {
-    let status = StatusReader::open(dir).ok().flatten().map(|reader| reader.read());
-    match status.as_ref().and_then(|status| status.live()) {
+fn durable_end(dir: &WalDir, timeline: TimelineId) -> Result<Lsn, WalDirError> {
+    let reader = StatusReader::open(dir);
+    let reader =
+        reader.map_err(|source| WalDirError::Io { path: dir.path().join(STATUS_FILE), source })?;
+    let status = reader.map(|reader| reader.read());
+    Ok(match status.as_ref().and_then(|status| status.live()) {
         Some(live) if live.timeline == timeline => live.flush,
         _ => Lsn::MAX,
-    }
+    })
 }
 
 /// Whether the server that asks has the segment itself, valid as far as the hole would hide it: in its `pg_wal`, where it

@@ -27,7 +27,7 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use replication::waldir::{StatusReader, WalDir, WalDirError};
+use replication::waldir::{STATUS_FILE, StatusReader, WalDir, WalDirError};
 use runtime::sync::Mutex;
 use serde::Serialize;
 use wal::{Lsn, SegmentNo, SystemId, TimelineId};
@@ -103,7 +103,9 @@ pub fn verify(dir: &WalDir, options: &VerifyOptions<'_>) -> Result<Verification,
         return Ok(Verification { findings: vec![Finding::Empty], ..Verification::default() });
     };
     // Before the files are looked at: what is durable by now must be among them.
-    let live = StatusReader::open(dir).ok().flatten().and_then(|reader| reader.read().live().copied());
+    let status = StatusReader::open(dir);
+    let status = status.map_err(|source| WalDirError::Io { path: dir.path().join(STATUS_FILE), source })?;
+    let live = status.and_then(|reader| reader.read().live().copied());
     let plan = Plan::make(dir, size)?;
     let memory = if options.full { Memory::default() } else { Memory::load(dir) };
     let mut proofs = plan.remembered(dir, &memory);

@@ -18,19 +18,33 @@ pub(super) struct CertainlyDurable {
 }
 
 /// Whether this is a server's `pg_wal` and the server runs: its `postmaster.pid` names a living process.
-pub(super) fn is_running(dir: &Path) -> bool {
+///
+/// # Errors
+/// It cannot be told. To take that for no would be to serve what a running server has not flushed.
+pub(super) fn is_running(dir: &Path) -> Result<bool, WalDirError> {
     // An archive may lie in a data directory too.
-    let is_pg_wal = fs::canonicalize(dir.join("../pg_wal"))
-        .is_ok_and(|wal| fs::canonicalize(dir).is_ok_and(|dir| dir == wal));
-    if !is_pg_wal {
-        return false;
+    let (pg_wal, pid_file) = (dir.join("../pg_wal"), dir.join("../postmaster.pid"));
+    let pg_wal = unless_missing(&pg_wal, fs::canonicalize(&pg_wal))?;
+    if pg_wal.is_none() || unless_missing(dir, fs::canonicalize(dir))? != pg_wal {
+        return Ok(false);
     }
-    let Ok(text) = fs::read_to_string(dir.join("..").join("postmaster.pid")) else { return false };
-    let pid = text.lines().next().and_then(|line| line.trim().trim_start_matches('-').parse::<i32>().ok());
-    let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) else { return false };
-    match rustix::process::test_kill_process(pid) {
+    let text = unless_missing(&pid_file, fs::read_to_string(&pid_file))?;
+    let first = text.as_deref().and_then(|text| text.lines().next());
+    let pid = first.and_then(|line| line.trim().trim_start_matches('-').parse::<i32>().ok());
+    let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) else { return Ok(false) };
+    Ok(match rustix::process::test_kill_process(pid) {
         Ok(()) => true,
         Err(error) => io::Error::from(error).kind() == io::ErrorKind::PermissionDenied,
+    })
+}
+
+fn unless_missing<T>(path: &Path, found: io::Result<T>) -> Result<Option<T>, WalDirError> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(source) => Err(WalDirError::Io { path: path.to_owned(), source }),
     }
 }
 

@@ -168,7 +168,7 @@ impl Watcher {
         let published = self.published()?;
         let now = match published.live() {
             Some(status) => self.by_receiver(*status)?,
-            None if running_server::is_running(self.dir.path()) => self.by_running_server()?,
+            None if running_server::is_running(self.dir.path())? => self.by_running_server()?,
             None => self.by_files()?,
         };
         let now = now.map(|now| self.never_backwards(now));
