@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 pub enum Call {
     /// `pwrite64`: what writes to files alone, and not to sockets and the log too.
     Write,
+    /// `write`, which writes to those too, so that the files in question have to be named ([`Traced::paths`]).
+    PlainWrite,
     /// `fsync` and `fdatasync`.
     Sync,
     /// `fallocate`.
@@ -20,12 +22,19 @@ pub enum Call {
 
 impl Call {
     /// Each of them.
-    pub const ALL: [Self; 5] = [Self::Write, Self::Sync, Self::Allocate, Self::Rename, Self::Open];
+    pub const ALL: [Self; 6] =
+        [Self::Write, Self::PlainWrite, Self::Sync, Self::Allocate, Self::Rename, Self::Open];
+
+    /// Whether others than the files in question have such calls too, which are left alone by naming the files.
+    pub const fn needs_paths(self) -> bool {
+        matches!(self, Self::PlainWrite | Self::Open)
+    }
 
     /// What strace calls them.
     fn names(self) -> &'static str {
         match self {
             Self::Write => "pwrite64",
+            Self::PlainWrite => "write",
             Self::Sync => "fsync,fdatasync",
             Self::Allocate => "fallocate",
             Self::Rename => "rename,renameat,renameat2",

@@ -35,11 +35,12 @@ pub(crate) fn client(root: &TempRoot, call: Call, fault: Option<Fault>) -> Outco
     let mut leader = filled(root);
     let target = root.join("backup");
     let mut paths = Vec::new();
-    if call == Call::Open {
+    if call.needs_paths() {
         let data = leader.data().to_owned();
         let names = files_below(&data).into_iter();
         paths.extend(names.filter_map(|path| Some(target.join(path.strip_prefix(&data).ok()?))));
-        paths.push(target.join("backup_label"));
+        let made = ["backup_label", "backup_manifest", "backup_manifest.unfinished", "postgresql.auto.conf"];
+        paths.extend(made.map(|name| target.join(name)));
     }
     let traced = traced(root, call, fault, paths);
     let finished = backup_of(&leader, &target).traced(&traced).run();

@@ -32,6 +32,7 @@ pub(crate) fn paths(data: &Path) -> Vec<PathBuf> {
     paths.extend((16384..16400).map(|tree| data.join("base/5").join(tree.to_string())));
     paths.push(wal);
     paths.push(data.join("base/5"));
+    paths.extend(["postmaster.pid", "postmaster.pid.tmp"].map(|name| data.join(name)));
     paths.sort();
     paths.dedup();
     paths

@@ -27,7 +27,7 @@ pub(crate) fn witness(root: &TempRoot, call: Call, fault: Option<Fault>) -> Outc
     let (backup, directory) = (root.dir("backup"), root.dir("archive"));
     let tool = Tool::ours(root, "basebackup").args(["-d", &leader.conninfo(), "-c", "fast", "-D"]);
     tool.arg(&backup).succeed();
-    let paths = if call == Call::Open { archive_paths(&directory) } else { Vec::new() };
+    let paths = if call.needs_paths() { archive_paths(&directory) } else { Vec::new() };
     let traced = traced(root, call, fault, paths);
     leader.configure("synchronous_standby_names", "w");
     leader.sql("select pg_reload_conf()");
@@ -90,7 +90,7 @@ pub(crate) fn sender(root: &TempRoot, call: Call, fault: Option<Fault>) -> Outco
     leader.kill9();
     let first = archive::segments(&directory).into_iter().next().unwrap();
     root.file(follower.join(&first), std::fs::read(directory.join(&first)).unwrap());
-    let paths = if call == Call::Open { files_below(&directory) } else { Vec::new() };
+    let paths = if call.needs_paths() { files_below(&directory) } else { Vec::new() };
     let traced = traced(root, call, fault, paths);
     // It ends with the first byte past that.
     let wanted = wal::Lsn::new(end_of_wal.as_u64() - 8).to_string();

@@ -9,7 +9,7 @@ use crate::{Outcome, assert_said, assert_small, load, traced};
 
 /// Calls that other files than data have too: those are looked at by path.
 pub(crate) fn looked_at(call: Call, server: &Walwriter) -> Vec<std::path::PathBuf> {
-    if call == Call::Open { load::paths(server.data()) } else { Vec::new() }
+    if call.needs_paths() { load::paths(server.data()) } else { Vec::new() }
 }
 
 /// A leader that two clients write to.

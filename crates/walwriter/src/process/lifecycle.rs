@@ -7,6 +7,7 @@
 //! `program::end_at_once_on_signals`, whatever the threads here wait for; a QUIT that this hears first does the same.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -284,11 +285,15 @@ fn reload(options: &ServeOptions, live: &LiveConfig, tell: impl FnOnce(&Config))
 
 /// Whether SIGUSR1 asks for a promotion, which the file says that is there then. It asks once.
 fn is_promotion_asked(directory: &Path) -> bool {
-    let asked = fs::remove_file(directory.join(PROMOTE_FILE)).is_ok();
-    if asked {
-        info!("received promote request");
+    match fs::remove_file(directory.join(PROMOTE_FILE)) {
+        Ok(()) => info!("received promote request"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return false,
+        Err(error) => {
+            error!("not promoted: could not remove file \"{PROMOTE_FILE}\": {error}");
+            return false;
+        }
     }
-    asked
+    true
 }
 
 /// Does what `promote` asks for, if it asks.

@@ -139,8 +139,16 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        if self.is_own().unwrap_or(false) {
-            let _gone = fs::remove_file(&self.path);
+        let removed = match self.is_own() {
+            Ok(true) => fs::remove_file(&self.path),
+            Ok(false) => Ok(()),
+            Err(error) => Err(error),
+        };
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!("could not remove postmaster.pid, which the next start replaces: {error}");
+            }
+            _ => {}
         }
     }
 }
