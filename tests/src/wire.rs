@@ -65,8 +65,18 @@ impl Wire {
     /// Connects as `postgres`; the error if the server refuses.
     #[track_caller]
     pub fn try_connect(port: u16) -> Result<Self, (String, String)> {
+        Self::try_connect_with(port, b"user\0postgres\0database\0postgres\0\0")
+    }
+
+    /// Connects as a follower does, which gives replication commands.
+    #[track_caller]
+    pub fn replication(port: u16) -> Self {
+        let connected = Self::try_connect_with(port, b"user\0postgres\0replication\0true\0\0");
+        connected.unwrap_or_else(|(code, message)| panic!("not let in: {code}: {message}"))
+    }
+
+    fn try_connect_with(port: u16, parameters: &[u8]) -> Result<Self, (String, String)> {
         let mut wire = Self::silent(port);
-        let parameters = b"user\0postgres\0database\0postgres\0\0";
         let mut packet = (parameters.len() as u32 + 8).to_be_bytes().to_vec();
         packet.extend_from_slice(&PROTOCOL.to_be_bytes());
         packet.extend_from_slice(parameters);

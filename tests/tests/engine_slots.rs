@@ -4,7 +4,8 @@ use std::path::Path;
 
 use wal::Lsn;
 use walship_tests::receiver::walreceiver;
-use walship_tests::{TempRoot, Tool, Walwriter, wait_until};
+use walship_tests::wire::Wire;
+use walship_tests::{TempRoot, Tool, Walsender, Walwriter, wait_until};
 
 /// The names of the segments that are there.
 fn segments(server: &Walwriter) -> Vec<String> {
@@ -167,4 +168,56 @@ fn flip_a_bit(file: &Path) {
     let mut bytes = std::fs::read(file).unwrap();
     bytes[20] ^= 1;
     std::fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn a_temporary_slot_of_a_separate_walsender_keeps_wal_for_as_long_as_its_client_and_process_live() {
+    let root = TempRoot::new("temporary");
+    let server = leader(&root, &[]);
+    let mut sender = Walsender::start_new(&root, &server.wal_dir());
+    let make = |port, name: &str| {
+        let mut client = Wire::replication(port);
+        client.value(&format!("CREATE_REPLICATION_SLOT {name} TEMPORARY PHYSICAL RESERVE_WAL"));
+        client
+    };
+    let files = || {
+        let entries = std::fs::read_dir(server.wal_dir().join("walship.slots")).unwrap().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.collect::<Vec<_>>()
+    };
+    let first = |port: Option<u16>, name: &str| {
+        server.sql("checkpoint");
+        let client = make(port.unwrap_or(server.port()), name);
+        let first = slot(&server, name).0;
+        (client, format!("{:08X}", first.as_u64() >> 20))
+    };
+    let oldest = || segments(&server).remove(0)[16..].to_owned();
+    for (round, through_sender) in [(0, true), (1, false)] {
+        let (mut client, needed) = first(through_sender.then(|| sender.port()), "passing");
+        let shown = "select active, temporary, wal_status from pg_replication_slots";
+        assert_eq!(server.sql(shown), "t|t|reserved");
+        write_segments_again(&server, round);
+        assert!(oldest() <= needed, "{} of {needed} is there", oldest());
+        // Its name is taken, everywhere.
+        for port in [sender.port(), server.port()] {
+            let (mut other, command) = (Wire::replication(port), "_REPLICATION_SLOT passing");
+            assert_eq!(other.code(&format!("CREATE{command} PHYSICAL")), "42710");
+            assert_eq!(other.code(&format!("CREATE{command} TEMPORARY PHYSICAL")), "42710");
+            assert_eq!(other.code(&format!("DROP{command}")), "55006");
+        }
+        // It ends with its client.
+        client.send(b'X', &[]);
+        drop(client);
+        wait_until("the slot to go", || server.sql("select count(*) from pg_replication_slots") == "0");
+        assert_eq!(files(), [] as [String; 0]);
+        server.sql("checkpoint");
+        wait_until("the WAL to go", || oldest() > needed);
+    }
+    // So it does with its process, however that ends.
+    let (client, needed) = first(Some(sender.port()), "left");
+    sender.kill9();
+    write_segments_again(&server, 2);
+    wait_until("the WAL to go", || oldest() > needed);
+    assert_eq!(files(), [] as [String; 0]);
+    drop(client);
 }

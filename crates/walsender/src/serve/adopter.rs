@@ -63,11 +63,6 @@ impl Adopter {
     pub fn tell_durable(&self, timeline: TimelineId, flush: Lsn) {
         self.shared.source.tell(timeline, flush);
     }
-
-    /// The oldest WAL that a temporary slot of this server still needs. Lasting slots are in the directory.
-    pub fn oldest_temporary_slot(&self) -> Option<Lsn> {
-        self.shared.slots.oldest_temporary()
-    }
 }
 
 /// An error and its causes, in one line.

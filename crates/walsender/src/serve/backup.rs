@@ -57,14 +57,24 @@ impl BackupOptions {
     /// themselves: they can change their files in ways that only they know of.
     pub fn around(wal: &Path) -> Option<Self> {
         let data_directory = wal.parent()?.to_owned();
-        let owner = owner_of(&OsDisk::new(), &data_directory).ok()?;
+        let owner = owner_of(&OsDisk::new(), &data_directory)
+            .inspect_err(|error| {
+                warn!("no base backups are taken of \"{}\": {error}", data_directory.display())
+            })
+            .ok()?;
         owner.is_walwriters().then_some(Self { data_directory, checkpoint: None })
     }
 }
 
-/// Removes the slots that backups of processes now gone have left behind.
+/// Removes the slots that backups, and clients that wanted temporary ones, of processes now gone have left behind.
 pub(super) fn remove_stale_holds(slots: &Slots) {
-    let names = slots.list().unwrap_or_default();
+    if let Err(error) = slots.list_temporary() {
+        warn!(%error, "could not look for temporary slots that were left");
+    }
+    let names = match slots.list() {
+        Ok(names) => names,
+        Err(error) => return warn!(%error, "could not look for slots that backups have left"),
+    };
     for name in names.iter().filter(|name| name.as_str().starts_with(SLOT_PREFIX)) {
         // One in use belongs to a process that lives.
         if !slots.is_active(name).unwrap_or(true)

@@ -1,6 +1,7 @@
-//! The slots of the directory: the lasting ones in its files, the temporary ones in this process.
+//! The slots of the directory, which are in its files.
 //!
-//! Temporary slots end with their connection or this process and need no file. Both kinds share one space of names.
+//! Temporary slots end with their connection or this process, and have files too, for who removes WAL may be another process.
+//! Only in a directory where nothing is written they are in memory alone. Both kinds share one space of names.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,10 +17,20 @@ use wal::{Lsn, SegmentSize, TimelineId};
 #[derive(Debug)]
 pub(crate) struct SlotKeeper {
     lasting: Slots,
-    temporary: Mutex<HashMap<String, SlotInfo>>,
+    /// Those of this process.
+    temporary: Mutex<HashMap<String, Temporary>>,
     most: usize,
     /// Whether the directory is another server's, where nothing is written.
     read_only: bool,
+}
+
+/// A temporary slot of this process.
+#[derive(Debug)]
+struct Temporary {
+    /// Where it stands.
+    info: SlotInfo,
+    /// Its file, for other processes. `None` where nothing is written.
+    file: Option<Slot>,
 }
 
 /// The temporary slots of one connection: gone when this is dropped.
@@ -52,24 +63,27 @@ impl SlotKeeper {
             .into())
     }
 
-    fn temporary(&self) -> MutexGuard<'_, HashMap<String, SlotInfo>> {
+    fn temporary(&self) -> MutexGuard<'_, HashMap<String, Temporary>> {
         self.temporary.lock()
     }
 
-    /// The oldest position of the temporary slots.
-    pub(super) fn oldest_temporary(&self) -> Option<Lsn> {
-        self.temporary().values().filter_map(|info| info.restart_lsn).min()
+    /// Whether another process has a temporary slot of this name.
+    fn is_anothers(&self, name: &SlotName) -> Result<bool, Box<ServerError>> {
+        let ours = self.temporary().contains_key(name.as_str());
+        let there = self.lasting.list_temporary().map_err(|error| answer(&error))?;
+        Ok(!ours && there.contains(name))
     }
 
     /// Where a slot stands; `None` if there is none of this name.
     pub(super) fn read(&self, name: &str) -> Result<Option<SlotInfo>, Box<ServerError>> {
-        if let Some(info) = self.temporary().get(name) {
-            return Ok(Some(*info));
+        if let Some(slot) = self.temporary().get(name) {
+            return Ok(Some(slot.info));
         }
-        match SlotName::new(name) {
-            Some(name) => self.lasting.read(&name).map_err(|error| answer(&error)),
-            None => Ok(None),
+        let Some(slot) = SlotName::new(name) else { return Ok(None) };
+        if self.is_anothers(&slot)? {
+            return self.lasting.read_temporary(&slot).map_err(|error| answer(&error));
         }
+        self.lasting.read(&slot).map_err(|error| answer(&error))
     }
 
     /// Makes a slot that lasts, and keeps WAL from its first use on.
@@ -96,11 +110,13 @@ impl SlotKeeper {
         validate_slot_name(name).map_err(ServerError::from)?;
         let slot = SlotName::new(name).ok_or_else(|| missing(name))?;
         let lasting = self.lasting.list().map_err(|error| answer(&error))?;
+        let others = self.lasting.list_temporary().map_err(|error| answer(&error))?;
         let temporary = self.temporary();
-        if lasting.contains(&slot) || temporary.contains_key(name) {
+        if lasting.contains(&slot) || others.contains(&slot) || temporary.contains_key(name) {
             return Err(answer(&SlotError::Exists(slot)));
         }
-        if lasting.len() + temporary.len() >= self.most {
+        // Those of this process are among the others, where they have files.
+        if lasting.len() + others.len().max(temporary.len()) >= self.most {
             let error = ServerError::error(
                 SqlState::CONFIGURATION_LIMIT_EXCEEDED,
                 "all replication slots are in use",
@@ -155,8 +171,11 @@ impl TemporarySlots {
     }
 
     fn add(&mut self, name: &str, info: SlotInfo) -> Result<(), Box<ServerError>> {
-        self.keeper.slots.new_name(name)?;
-        self.keeper.slots.temporary().insert(name.to_owned(), info);
+        let slots = &self.keeper.slots;
+        let slot = slots.new_name(name)?;
+        let file = (!slots.read_only).then(|| slots.lasting.create_temporary(&slot, info)).transpose();
+        let file = file.map_err(|error| answer(&error))?;
+        slots.temporary().insert(name.to_owned(), Temporary { info, file });
         self.names.push(name.to_owned());
         Ok(())
     }
@@ -187,7 +206,7 @@ impl TemporarySlots {
             return Ok(SlotInUse::Temporary(keeper.clone(), name.to_owned()));
         }
         let slot = SlotName::new(name).ok_or_else(|| missing(name))?;
-        if keeper.slots.temporary().contains_key(name) {
+        if keeper.slots.temporary().contains_key(name) || keeper.slots.is_anothers(&slot)? {
             return Err(answer(&SlotError::Active(slot)));
         }
         keeper.slots.check_writable()?;
@@ -215,10 +234,13 @@ impl SlotInUse {
         match self {
             Self::Lasting(slot) => slot.advance(flush, timeline, Instant::now()),
             Self::Temporary(keeper, name) => {
-                if let Some(info) = keeper.slots.temporary().get_mut(name.as_str()) {
-                    *info = SlotInfo::at(flush, timeline);
+                let mut temporary = keeper.slots.temporary();
+                let Some(slot) = temporary.get_mut(name.as_str()) else { return Ok(()) };
+                slot.info = SlotInfo::at(flush, timeline);
+                match &mut slot.file {
+                    Some(file) => file.advance(flush, timeline, Instant::now()),
+                    None => Ok(()),
                 }
-                Ok(())
             }
         }
     }

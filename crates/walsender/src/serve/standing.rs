@@ -25,6 +25,8 @@ pub(super) struct Standing {
     reported_at: Option<Instant>,
     moved: FollowersMoved,
     ahead: Ahead,
+    /// That the slot's position could not be written down has been said.
+    slot_is_behind: bool,
 }
 
 /// A follower that may claim more than there is.
@@ -91,6 +93,7 @@ impl Standing {
             reported_at: None,
             moved,
             ahead,
+            slot_is_behind: false,
         }
     }
 
@@ -120,13 +123,17 @@ impl Standing {
         }
     }
 
+    /// Once, and not with each attempt, it is said that the position cannot be written down: the slot keeps more than it has
+    /// to meanwhile, which does no harm to the follower.
     fn move_slot(&mut self, flush: Lsn) {
-        if let Some(slot) = &mut self.slot
-            && flush.is_valid()
-            && let Err(error) = slot.advance(flush, self.timeline)
+        let Some(slot) = self.slot.as_mut().filter(|_| flush.is_valid()) else { return };
+        let failed = slot.advance(flush, self.timeline).err();
+        if let Some(error) = &failed
+            && !self.slot_is_behind
         {
-            warn!(peer = %self.peer, %error, "could not write down the slot's position");
+            warn!(peer = %self.peer, %error, "could not write down the slot's position, and tries again");
         }
+        self.slot_is_behind |= failed.is_some();
     }
 
     /// `lags` if it has just replied.

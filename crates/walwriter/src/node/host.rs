@@ -118,7 +118,7 @@ impl Host for ServerHost {
         rows.map(|row| SlotStatus {
             name: row.name,
             active_pid: row.active.then(std::process::id),
-            temporary: false,
+            temporary: row.temporary,
             restart: row.restart,
             wal_status: row.wal_status.map(WalStatus::as_str),
             safe_wal_size: row.safe_wal_size,
@@ -224,6 +224,7 @@ fn slot_failure(error: SlotError) -> Failure {
         SlotError::Missing(_) => "42704",
         SlotError::Active(_) => "55006",
         SlotError::Gone { .. } => "55000",
+        SlotError::Io { ref source, .. } if source.kind() == std::io::ErrorKind::StorageFull => "53100",
         _ => "XX000",
     };
     Failure::new(code, error.to_string())

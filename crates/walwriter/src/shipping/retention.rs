@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use engine::{EngineError, KnownDurable, LogExtent, LogKeeper};
-use replication::waldir::{Published, STATUS_FILE, SlotError, Slots, StatusReader, WalClaim, WalDir};
+use replication::waldir::{
+    Published, STATUS_FILE, SlotError, SlotInfo, SlotName, Slots, StatusReader, WalClaim, WalDir,
+};
 use wal::{Lsn, TimelineId};
 
-use super::Shipping;
 use super::slots::Lost;
 
 /// Tells what slots hold back, and how much they may. Made before the engine is opened: recovery recycles WAL too.
@@ -16,16 +17,15 @@ use super::slots::Lost;
 pub struct Retention {
     dir: WalDir,
     slots: Slots,
-    shipping: Arc<Shipping>,
     /// `max_slot_wal_keep_size` in bytes; `u64::MAX` is no limit.
     most: AtomicU64,
 }
 
 impl Retention {
-    /// Of the slots in `dir` and of `shipping`'s temporary ones. `most` is `max_slot_wal_keep_size` in bytes.
-    pub fn new(dir: WalDir, shipping: Arc<Shipping>, most: Option<u64>) -> Arc<Self> {
+    /// Of the slots in `dir`, whichever process made them. `most` is `max_slot_wal_keep_size` in bytes.
+    pub fn new(dir: WalDir, most: Option<u64>) -> Arc<Self> {
         let most = AtomicU64::new(most.unwrap_or(u64::MAX));
-        Arc::new(Self { slots: Slots::new(dir.clone()), dir, shipping, most })
+        Arc::new(Self { slots: Slots::new(dir.clone()), dir, most })
     }
 
     /// `max_slot_wal_keep_size` in bytes, from now on.
@@ -39,17 +39,18 @@ impl Retention {
     /// # Errors
     /// Nobody can tell which slots there are: nothing may be removed.
     pub fn oldest_needed(&self, log: LogExtent) -> Result<Option<Lsn>, SlotError> {
-        let names = self.slots.list()?;
+        let (names, temporary) = (self.slots.list()?, self.slots.list_temporary()?);
         // A slot whose WAL is gone keeps nothing any more: what came after it would be of no use.
         let lost = Lost::look(&self.dir, log.segment_size);
-        let lasting = names.iter().filter_map(|name| match self.slots.read(name) {
+        let needed = |name: &SlotName, read: Result<Option<SlotInfo>, SlotError>| match read {
             Ok(slot) => slot?.restart_lsn.filter(|&restart| !lost.has(restart)),
             Err(error) => {
                 tracing::error!("WAL is kept because replication slot \"{name}\" cannot be read: {error}");
                 Some(Lsn::INVALID)
             }
-        });
-        let temporary = self.shipping.adopter().and_then(walsender::serve::Adopter::oldest_temporary_slot);
+        };
+        let lasting = names.iter().filter_map(|name| needed(name, self.slots.read(name)));
+        let temporary = temporary.iter().filter_map(|name| needed(name, self.slots.read_temporary(name)));
         let most = self.most.load(Ordering::Relaxed);
         Ok(lasting.chain(temporary).min().map(|oldest| bounded(oldest, log.end, most)))
     }
@@ -70,8 +71,12 @@ impl LogKeeper for Retention {
         let failed = |error: SlotError| EngineError::Directory(error.to_string());
         let mut furthest = published(&self.dir, timeline);
         for name in self.slots.list().map_err(failed)? {
-            // A damaged one tells nothing of the log's end.
-            let Ok(Some(slot)) = self.slots.read(&name) else { continue };
+            let slot = match self.slots.read(&name) {
+                Ok(Some(slot)) => slot,
+                // A damaged one tells nothing of the log's end.
+                Ok(None) | Err(SlotError::Damaged(_)) => continue,
+                Err(error) => return Err(failed(error)),
+            };
             // What a slot says of an ancestor may lie past the point where that was left.
             let (Some(lsn), true) = (slot.restart_lsn, slot.timeline == Some(timeline)) else { continue };
             // Of a follower more can be had than a position.

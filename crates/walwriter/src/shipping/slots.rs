@@ -35,6 +35,8 @@ pub struct SlotRow {
     pub name: String,
     /// Whether somebody uses it.
     pub active: bool,
+    /// Whether it is gone with that use.
+    pub temporary: bool,
     /// The oldest WAL that it keeps; `None` if it has reserved none.
     pub restart: Option<Lsn>,
     /// What became of that WAL.
@@ -43,7 +45,7 @@ pub struct SlotRow {
     pub safe_wal_size: Option<i64>,
 }
 
-/// The lasting slots of `dir`, whose log ends at `end`. `max_wal_size` and `most` (`max_slot_wal_keep_size`) are in bytes.
+/// The slots of `dir`, whose log ends at `end`. `max_wal_size` and `most` (`max_slot_wal_keep_size`) are in bytes.
 ///
 /// # Errors
 /// The slots cannot be read.
@@ -57,16 +59,18 @@ pub fn slots(
     let slots = Slots::new(dir.clone());
     let lost = Lost::look(dir, segment_size);
     let mut rows = Vec::new();
-    for name in slots.list()? {
-        let info = match slots.read(&name) {
+    let lasting = slots.list()?.into_iter().map(|name| (name, false));
+    let temporary = slots.list_temporary()?.into_iter().map(|name| (name, true));
+    for (name, temporary) in lasting.chain(temporary) {
+        let info = match if temporary { slots.read_temporary(&name) } else { slots.read(&name) } {
             Ok(Some(info)) => info,
             // One that was dropped meanwhile is none.
             Ok(None) => continue,
             // No follower can use it. Until somebody drops it, it keeps all WAL that it may.
             Err(SlotError::Damaged(_)) => {
-                let name = name.as_str().to_owned();
-                let wal_status = Some(WalStatus::Lost);
-                rows.push(SlotRow { name, active: false, restart: None, wal_status, safe_wal_size: None });
+                let (name, wal_status) = (name.as_str().to_owned(), Some(WalStatus::Lost));
+                let (active, restart, safe_wal_size) = (false, None, None);
+                rows.push(SlotRow { name, active, temporary, restart, wal_status, safe_wal_size });
                 continue;
             }
             Err(error) => return Err(error),
@@ -86,8 +90,8 @@ pub fn slots(
                 i64::try_from(most).unwrap_or(i64::MAX)
                     - i64::try_from(end.bytes_since(restart)).unwrap_or(i64::MAX)
             });
-        let active = slots.is_active(&name)?;
-        rows.push(SlotRow { name: name.as_str().to_owned(), active, restart, wal_status, safe_wal_size });
+        let (active, name) = (slots.is_active(&name)?, name.as_str().to_owned());
+        rows.push(SlotRow { name, active, temporary, restart, wal_status, safe_wal_size });
     }
     Ok(rows)
 }

@@ -159,7 +159,7 @@ impl Storage {
         let limits = Limits::of(config);
         let most = limits.max_slot_wal_keep_size;
         // Before recovery, which ends with a checkpoint, and before replay, which makes restartpoints.
-        let retention = Retention::new(dir.clone(), Arc::clone(&shipping), most);
+        let retention = Retention::new(dir.clone(), most);
         let keeper = Some(Arc::clone(&retention) as Arc<dyn LogKeeper>);
         let engine_options =
             EngineOptions { known_confirmed, keeper, accept_loss, ..options::engine_options(config) };

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! walship slot 1
-//! restart_lsn 0/3000000
-//! timeline 1
+//! restart_lsn 00000000/03000000
+//! timeline 0000000001
 //! crc 7a3e01bc
 //! ```
 //!
-//! A slot that has reserved nothing yet has position `0/0` and timeline 0.
+//! A slot that has reserved nothing yet has position `0/0` and timeline 0. Numbers are written with all their digits, so that
+//! every slot's file has the same length and can be overwritten in its place; they are read with fewer, too.
 
 use wal::{Lsn, TimelineId};
 
@@ -31,15 +32,16 @@ impl SlotInfo {
         Self { restart_lsn: Some(restart_lsn), timeline: Some(timeline) }
     }
 
-    pub(super) fn to_text(self) -> String {
+    pub(in crate::waldir) fn to_text(self) -> String {
         assert_eq!(self.restart_lsn.is_some(), self.timeline.is_some(), "a slot's position is on a timeline");
-        let lsn = self.restart_lsn.unwrap_or(Lsn::INVALID);
+        let lsn = self.restart_lsn.unwrap_or(Lsn::INVALID).as_u64();
+        let (high, low) = (lsn >> 32, lsn & 0xFFFF_FFFF);
         let timeline = self.timeline.map_or(0, TimelineId::as_u32);
-        let body = format!("{FIRST_LINE}\nrestart_lsn {lsn}\ntimeline {timeline}\n");
+        let body = format!("{FIRST_LINE}\nrestart_lsn {high:08X}/{low:08X}\ntimeline {timeline:010}\n");
         format!("{body}crc {:08x}\n", crc32c::crc32c(body.as_bytes()))
     }
 
-    /// `None` for anything that [`SlotInfo::to_text`] does not write.
+    /// `None` for anything else.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?;
         let (body, crc) = text.strip_suffix('\n')?.rsplit_once("\ncrc ")?;
@@ -71,6 +73,19 @@ mod tests {
         for info in [SlotInfo::default(), SlotInfo::at(Lsn::new(0x300_0000), TimelineId::new(2))] {
             assert_eq!(SlotInfo::parse(info.to_text().as_bytes()), Some(info));
         }
+    }
+
+    #[test]
+    fn all_files_have_one_length_within_a_sector_and_those_of_fewer_digits_are_read() {
+        let furthest = SlotInfo::at(Lsn::MAX, TimelineId::new(u32::MAX));
+        assert_eq!(furthest.to_text().len(), SlotInfo::default().to_text().len());
+        assert!(furthest.to_text().len() <= MAX_LEN && MAX_LEN <= 512);
+        let body = format!("{FIRST_LINE}\nrestart_lsn 0/3000000\ntimeline 1\n");
+        let text = format!("{body}crc {:08x}\n", crc32c::crc32c(body.as_bytes()));
+        assert_eq!(
+            SlotInfo::parse(text.as_bytes()),
+            Some(SlotInfo::at(Lsn::new(0x300_0000), TimelineId::FIRST))
+        );
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use disk::{DiskFile, OpenMode, RangeLock};
 use wal::{Lsn, SegmentSize};
 
-use super::slot::Slot;
+use super::slot::{Life, Slot};
 use super::state::{MAX_LEN, SlotInfo};
 use super::{SLOTS_DIR, SlotName, WalClaim};
 use crate::waldir::{Listing, WalDir};
@@ -57,14 +57,27 @@ impl Slots {
 
     /// Makes a slot, durably, and takes it into use.
     pub fn create(&self, name: &SlotName, info: SlotInfo) -> Result<Slot, SlotError> {
+        self.make(name, info, self.state_path(name), Life::Lasting)
+    }
+
+    /// Makes a slot that is gone when this use of it ends, or its process does, however that ends. It keeps WAL as others do, in
+    /// whatever process that is removed.
+    pub fn create_temporary(&self, name: &SlotName, info: SlotInfo) -> Result<Slot, SlotError> {
+        let life = Life::Temporary { lock: self.lock_path(name) };
+        self.make(name, info, self.temporary_path(name), life)
+    }
+
+    fn make(&self, name: &SlotName, info: SlotInfo, path: PathBuf, life: Life) -> Result<Slot, SlotError> {
         let slots = self.path();
         disk::durable_create_dir_all(&**self.dir.disk(), &slots).map_err(at(&slots))?;
         let lock = self.lock(name)?.ok_or_else(|| SlotError::Active(name.clone()))?;
+        // A temporary one of this name whose lock is free is nobody's, and replaced or removed.
+        self.remove_if_there(&self.temporary_path(name))?;
         let state = self.state_path(name);
         if self.dir.disk().exists(&state).map_err(at(&state))? {
             return Err(SlotError::Exists(name.clone()));
         }
-        let mut slot = Slot::new(self.dir.disk().clone(), state, name.clone(), info, lock);
+        let mut slot = Slot::new(self.dir.disk().clone(), path, name.clone(), life, info, lock);
         slot.write()?;
         Ok(slot)
     }
@@ -104,12 +117,21 @@ impl Slots {
         let lock = self.lock(name)?.ok_or_else(|| SlotError::Active(name.clone()))?;
         // Again: it may have moved, or gone, before it was ours.
         let info = self.read(name)?.ok_or_else(|| SlotError::Missing(name.clone()))?;
-        Ok(Slot::new(self.dir.disk().clone(), self.state_path(name), name.clone(), info, lock))
+        let path = self.state_path(name);
+        Ok(Slot::new(self.dir.disk().clone(), path, name.clone(), Life::Lasting, info, lock))
     }
 
     /// What a slot says, as of its last durable write; `None` if there is no such slot.
     pub fn read(&self, name: &SlotName) -> Result<Option<SlotInfo>, SlotError> {
-        let path = self.state_path(name);
+        self.read_file(self.state_path(name))
+    }
+
+    /// What a temporary slot says, of whatever process, a moment ago; `None` if there is no such slot.
+    pub fn read_temporary(&self, name: &SlotName) -> Result<Option<SlotInfo>, SlotError> {
+        self.read_file(self.temporary_path(name))
+    }
+
+    fn read_file(&self, path: PathBuf) -> Result<Option<SlotInfo>, SlotError> {
         match disk::read_file(&**self.dir.disk(), &path, MAX_LEN) {
             Ok(bytes) => SlotInfo::parse(&bytes).map(Some).ok_or(SlotError::Damaged(path)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -131,16 +153,49 @@ impl Slots {
         }
     }
 
-    /// The names of all slots, in order.
+    /// The names of all slots that last, in order.
     pub fn list(&self) -> Result<Vec<SlotName>, SlotError> {
+        self.named(".slot")
+    }
+
+    /// The names of all temporary slots, in order, in whatever process. What a process has left that was killed is removed:
+    /// nobody holds its lock.
+    pub fn list_temporary(&self) -> Result<Vec<SlotName>, SlotError> {
+        let mut living = Vec::new();
+        for name in self.named(".temporary")? {
+            match self.lock(&name)? {
+                // Where nothing is locked there is no other process.
+                None | Some(SlotLock { _lock: None, .. }) => living.push(name),
+                Some(_lock) => {
+                    tracing::info!(
+                        "replication slot \"{name}\" was temporary, and its process is gone: it is removed"
+                    );
+                    let path = self.temporary_path(&name);
+                    for path in [path.with_extension("temporary.tmp"), path, self.lock_path(&name)] {
+                        self.remove_if_there(&path)?;
+                    }
+                }
+            }
+        }
+        Ok(living)
+    }
+
+    fn named(&self, suffix: &str) -> Result<Vec<SlotName>, SlotError> {
         let path = self.path();
         match self.dir.disk().read_dir(&path) {
             Ok(entries) => Ok(entries
                 .iter()
-                .filter_map(|entry| SlotName::new(entry.name.strip_suffix(".slot")?))
+                .filter_map(|entry| SlotName::new(entry.name.strip_suffix(suffix)?))
                 .collect()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(source) => Err(SlotError::Io { path, source }),
+        }
+    }
+
+    fn remove_if_there(&self, path: &Path) -> Result<(), SlotError> {
+        match self.dir.disk().remove_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(at(path)),
         }
     }
 
@@ -149,7 +204,8 @@ impl Slots {
         let state = self.state_path(name);
         let missing = || SlotError::Missing(name.clone());
         if !self.dir.disk().exists(&state).map_err(at(&state))? {
-            return Err(missing());
+            let is_temporary = self.list_temporary()?.contains(name);
+            return Err(if is_temporary { SlotError::Active(name.clone()) } else { missing() });
         }
         let _lock = self.lock(name)?.ok_or_else(|| SlotError::Active(name.clone()))?;
         match disk::durable_remove(&**self.dir.disk(), &state) {
@@ -182,6 +238,10 @@ impl Slots {
         self.path().join(format!("{name}.slot"))
     }
 
+    fn temporary_path(&self, name: &SlotName) -> PathBuf {
+        self.path().join(format!("{name}.temporary"))
+    }
+
     fn lock_path(&self, name: &SlotName) -> PathBuf {
         self.path().join(format!("{name}.lock"))
     }
@@ -198,7 +258,7 @@ fn is_removed(fd: impl AsFd) -> io::Result<bool> {
     Ok(rustix::fs::fstat(fd)?.st_nlink == 0)
 }
 
-pub(super) fn at(path: &std::path::Path) -> impl FnOnce(io::Error) -> SlotError + use<> {
+pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> SlotError + use<> {
     let path = path.to_owned();
     move |source| SlotError::Io { path, source }
 }

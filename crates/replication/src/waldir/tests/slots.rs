@@ -133,3 +133,69 @@ fn a_position_whose_wal_is_gone_is_not_reserved() {
     drop(slots.reserve(&name("s"), size, || at(5)).unwrap());
     drop(slots.reserve(&name("ahead"), size, || at(6)).unwrap());
 }
+
+#[test]
+fn a_temporary_slot_is_gone_with_its_use_or_found_to_be_nobodys() {
+    let temp = tempfile::tempdir().unwrap();
+    let slots = Slots::new(WalDir::on_os(temp.path()));
+    let info = SlotInfo::at(Lsn::new(8), T1);
+    let mut slot = slots.create_temporary(&name("t"), info).unwrap();
+    assert_eq!(slots.list_temporary().unwrap(), [name("t")]);
+    assert_eq!(slots.read_temporary(&name("t")).unwrap(), Some(info));
+    assert!(slots.list().unwrap().is_empty() && slots.is_active(&name("t")).unwrap());
+    assert!(matches!(slots.drop(&name("t")), Err(SlotError::Active(_))));
+    assert!(matches!(slots.create(&name("t"), info), Err(SlotError::Active(_))));
+    slot.advance(Lsn::new(16), T1, Instant::now()).unwrap();
+    assert_eq!(slots.read_temporary(&name("t")).unwrap(), Some(SlotInfo::at(Lsn::new(16), T1)));
+    let directory = temp.path().join("walship.slots");
+    // What a killed process leaves.
+    let left = |slot: &str| {
+        for suffix in ["temporary", "temporary.tmp", "lock"] {
+            std::fs::write(directory.join(format!("{slot}.{suffix}")), info.to_text()).unwrap();
+        }
+    };
+    left("killed");
+    assert_eq!(slots.list_temporary().unwrap(), [name("t")]);
+    left("again");
+    slots.create(&name("again"), info).unwrap();
+    assert_eq!(slots.list_temporary().unwrap(), [name("t")]);
+    drop(slot);
+    assert!(slots.list_temporary().unwrap().is_empty());
+    slots.drop(&name("again")).unwrap();
+    std::fs::remove_file(directory.join("again.temporary.tmp")).unwrap();
+    assert_eq!(std::fs::read_dir(directory).unwrap().count(), 0, "files are left");
+}
+
+#[test]
+fn a_slot_moves_on_a_full_disk_too_and_a_power_cut_leaves_it_before_or_after() {
+    let disk = SimDisk::new();
+    let slots = |disk: &SimDisk| Slots::new(WalDir::new("/", Arc::new(disk.clone())));
+    let mut slot = slots(&disk).create(&name("a"), SlotInfo::at(Lsn::new(8), T1)).unwrap();
+    let created = disk.operations();
+    disk.limit_space(Some(0));
+    slot.advance(Lsn::new(0x1_0000_0000), T1, Instant::now()).unwrap();
+    let moved = SlotInfo::at(Lsn::new(0x1_0000_0000), T1);
+    assert_eq!(slots(&disk).read(&name("a")).unwrap(), Some(moved));
+    for after in created..=disk.operations() {
+        for state in disk.crash_states(after, CrashChoices::default()) {
+            let info = slots(&state).read(&name("a")).unwrap().expect("a slot that was created");
+            assert!(info == moved || info == SlotInfo::at(Lsn::new(8), T1), "{info:?}");
+            assert!(after < disk.operations() || info == moved);
+        }
+    }
+}
+
+#[test]
+fn a_position_that_cannot_be_written_is_tried_again_an_interval_later() {
+    let disk = SimDisk::new();
+    let slots = Slots::new(WalDir::new("/", Arc::new(disk.clone())));
+    let mut slot = slots.create(&name("a"), SlotInfo::at(Lsn::new(8), T1)).unwrap();
+    let start = Instant::now();
+    disk.fail_sync(1);
+    slot.advance(Lsn::new(16), T1, start).unwrap_err();
+    let operations = disk.operations();
+    slot.advance(Lsn::new(24), T1, start + Duration::from_millis(10)).unwrap();
+    assert_eq!(disk.operations(), operations, "tried again at once");
+    slot.advance(Lsn::new(32), T1, start + Slot::WRITE_INTERVAL).unwrap();
+    assert_eq!(slots.read(&name("a")).unwrap(), Some(SlotInfo::at(Lsn::new(32), T1)));
+}
