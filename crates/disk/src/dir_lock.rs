@@ -65,8 +65,13 @@ impl DirLock {
         };
         // Only for messages, so not synced. Overwritten before it is cut, lest a reader find it empty.
         let pid = format!("{}\n", std::process::id());
-        file.write_all_at(pid.as_bytes(), 0).map_err(failed)?;
-        file.set_len(pid.len() as u64).map_err(failed)?;
+        let written = file.write_all_at(pid.as_bytes(), 0).and_then(|()| file.set_len(pid.len() as u64));
+        match written {
+            // A full disk keeps nobody from going on with what is there.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {}
+            other => other.map_err(failed)?,
+        }
         Ok(Self { _lock: lock, _file: file })
     }
 }
@@ -101,8 +106,11 @@ mod tests {
     }
 
     #[test]
-    fn works_on_a_simulated_disk() {
+    fn works_on_a_simulated_disk_and_on_a_full_one() {
         let disk = SimDisk::new();
+        disk.limit_space(Some(0));
+        DirLock::acquire(&disk, Path::new("/")).unwrap();
+        disk.limit_space(None);
         DirLock::acquire(&disk, Path::new("/")).unwrap();
     }
 }

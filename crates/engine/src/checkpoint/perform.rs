@@ -65,6 +65,11 @@ impl Performer {
                     if cause == Cause::Shutdown {
                         self.control.update(|control| control.state = ClusterState::ShutDownInRecovery);
                     }
+                    if cause == Cause::LogFull {
+                        // What kept segments, a slot, may be gone. A restart may begin before the last restartpoint as long as
+                        // the label of a base backup says so.
+                        self.recycle_before(self.redo.min(self.log.redo()));
+                    }
                     return Ok(());
                 }
                 Begun::Restartpoint { record, checkpoint, reached, pages } => {
@@ -232,15 +237,20 @@ impl Performer {
 
     /// Has the segments serve again that nobody needs any more since the last checkpoint.
     pub(super) fn recycle(&self) -> Recycled {
+        self.recycle_before(self.redo)
+    }
+
+    /// The same, where recovery would start at `redo`.
+    fn recycle_before(&self, redo: Lsn) -> Recycled {
         let mut recycled = Recycled::default();
         let log = LogExtent { segment_size: self.log.segment_size(), end: self.log.flushed() };
-        self.pages.keep(log, &mut |oldest_needed| match self
-            .log
-            .recycle(self.retention(self.redo, oldest_needed))
-        {
-            Ok(outcome) => recycled = outcome,
-            Err(error) => tracing::error!("could not recycle WAL segments: {}", error.chain()),
-        });
+        self.pages.keep(
+            log,
+            &mut |oldest_needed| match self.log.recycle(self.retention(redo, oldest_needed)) {
+                Ok(outcome) => recycled = outcome,
+                Err(error) => tracing::error!("could not recycle WAL segments: {}", error.chain()),
+            },
+        );
         recycled
     }
 

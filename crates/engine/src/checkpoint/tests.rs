@@ -207,7 +207,7 @@ fn what_a_slot_needs_is_kept() {
     let checkpointer = cluster.start(&pages, options);
     for _ in 0..5 {
         cluster.append(100);
-        cluster.log.switch_segment();
+        cluster.log.switch_segment().unwrap();
     }
     checkpointer.request(Cause::Immediate).unwrap();
     let exists = |segment: u64| {

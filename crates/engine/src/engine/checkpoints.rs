@@ -10,7 +10,7 @@ use wal::record::{ResourceManager, Xid};
 use super::{Engine, TimelinePosition};
 use crate::checkpoint::{Begun, Cause, CheckpointOptions, CheckpointPages, Checkpointer, SyncReport};
 use crate::control::ControlStore;
-use crate::log::record;
+use crate::log::{Room, record};
 use crate::{EngineError, LogExtent, PageId};
 
 /// Opcode of a record that means nothing.
@@ -78,6 +78,9 @@ impl Engine {
 
     /// Appends a record that means nothing (`XLOG_NOOP`), durably, if the log ends at `end`: a follower that stands there is
     /// sent it, and finds by its link back whether the logs are one. Nothing on a standby.
+    ///
+    /// # Errors
+    /// There is no space for it; or it cannot be made durable.
     pub fn append_nothing_after(&self, end: Lsn) -> Result<(), EngineError> {
         if self.is_read_only() {
             return Ok(());
@@ -88,9 +91,10 @@ impl Engine {
         }
         let mut buffer = Vec::new();
         record::encode(&mut buffer, ResourceManager::XLOG, NOOP, Xid::INVALID, &[]);
-        let end = appender.append(&mut buffer).end;
+        let appended = appender.try_append(&mut buffer, Room::Freeing);
         drop(appender);
-        self.log.flush(end)
+        let placed = appended.inspect_err(|_| self.free_log())?;
+        self.log.flush(placed.end)
     }
 
     pub(crate) fn start_checkpointer(

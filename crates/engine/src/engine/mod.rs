@@ -207,13 +207,17 @@ impl Engine {
     /// No space for the log to say so.
     pub(crate) fn new_tree(&self) -> Result<TreeId, EngineError> {
         let mut writer = self.writer();
-        let (tree, to_log) = writer.numbers.take_tree();
+        let mut numbers = writer.numbers;
+        let (tree, to_log) = numbers.take_tree();
         if let Some(limit) = to_log {
             let mut buffer = Vec::new();
             let limit = limit.to_le_bytes();
             record::encode(&mut buffer, ResourceManager::XLOG, NEXT_OID, Xid::INVALID, &limit);
-            self.log.appender().try_append(&mut buffer, Room::Freeing)?;
+            let appended = self.log.appender().try_append(&mut buffer, Room::Freeing);
+            appended.inspect_err(|_| self.free_log())?;
         }
+        // Only now: of a number that the log does not know of, the next one would not be logged either.
+        writer.numbers = numbers;
         Ok(tree)
     }
 

@@ -2,7 +2,7 @@
 
 use runtime::sync::MutexGuard;
 use wal::payload::XlogRecord;
-use wal::record::{ResourceManager, Xid};
+use wal::record::{RECORD_HEADER, ResourceManager, Xid};
 use wal::writer::{LogLayout, Placed};
 use wal::{Lsn, TimelineId, WalVersion};
 
@@ -121,8 +121,17 @@ impl<'a> Appender<'a> {
         placed
     }
 
-    /// Ends the segment, see [`super::Log::switch_segment`].
-    pub fn switch_segment(&mut self) -> Lsn {
+    /// Ends the segment, see [`super::Log::switch_segment`]. What is kept for others is in the segment after it then.
+    ///
+    /// # Errors
+    /// The segment after it cannot be made; nothing was appended.
+    pub fn switch_segment(&mut self) -> Result<Lsn, EngineError> {
+        let size = self.layout.identity().segment_size;
+        if size.offset_of(self.position()) != 0 {
+            let end = wal::page::end_of_record(self.next_record(), RECORD_HEADER as u32, size);
+            let next = size.end_of(size.segment_ending_at(end));
+            self.shared.segments.provide(next.saturating_add(Room::Ordinary.kept()))?;
+        }
         let mut pending = self.shared.pending.lock();
         let before = self.layout.position();
         let placed = self.layout.switch_segment(pending.bytes_mut());
@@ -130,7 +139,7 @@ impl<'a> Appender<'a> {
         assert_eq!(size.offset_of(position), 0, "a switch ends the segment");
         assert!(before <= position, "a switch takes nothing back: from {before} to {position}");
         self.shared.inserted.store(position);
-        placed.map_or(self.layout.position(), |placed| placed.end)
+        Ok(placed.map_or(self.layout.position(), |placed| placed.end))
     }
 
     /// The position, a page boundary, is where a record's continuation is missing: says so, and which record it was.

@@ -1,7 +1,7 @@
 //! Promotion: a new timeline that leaves its parent inside a segment.
 //! Source: `XLogInitNewTimeline` and `exitArchiveRecovery` in `access/transam/xlog.c`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use disk::{Disk, OpenMode, durable_write};
 use wal::writer::LogLayout;
@@ -20,7 +20,12 @@ impl Log {
     /// The order makes a crash at any moment leave either the old timeline alone or the new one complete: first the
     /// segment that holds the switch point is copied to the new timeline up to there, then the history file is written,
     /// which is what makes the timeline exist. The old timeline's later segments go last. No segments are made ahead before
-    /// [`Log::make_segments_ahead`]: whoever waits for the promotion would wait for these files too.
+    /// [`Log::make_segments_ahead`]: whoever waits for the promotion would wait for these files too. What the timeline's first
+    /// records need is there before its history, though, so that a full disk leaves a standby, which can try again.
+    ///
+    /// # Errors
+    /// If [`EngineError::is_disk_full`], nothing has happened, and this can be called again. After others the log is of no
+    /// use.
     pub fn begin_timeline(&self, new: &NewTimeline) -> Result<TimelineHistory, EngineError> {
         let shared = &self.shared;
         let position = new.position.align8();
@@ -36,11 +41,13 @@ impl Log {
         assert!(segments.is_resting(), "a timeline is begun by a standby's log");
         let flushed = shared.flushed.load().align8();
         assert!(position <= flushed, "a timeline begins, at {position}, in what is durable, up to {flushed}");
-        shared.keep_lock(start::lock_directory(segments)?);
-        copy_head(segments, parent, new.timeline, position)?;
+        let lock = start::lock_directory(segments)?;
+        start::remove_attempt(segments, new.timeline, position)?;
+        let ready = make_first_segments(segments, parent, new.timeline, position)?;
         let path = segments.dir().join(new.timeline.history_file_name());
         durable_write(&**segments.disk(), &path, &history.to_bytes())
             .map_err(|source| EngineError::file("write", path, source))?;
+        shared.keep_lock(lock);
         segments.set_timeline(new.timeline);
         let start = LogStart {
             system_id: layout.identity().system_id,
@@ -52,8 +59,10 @@ impl Log {
             aborted: None,
         };
         segments.hold_back();
-        start::prepare_new_timeline(segments, &start)?;
-        remove_left_behind(segments, parent, segments.size().segment_ending_at(position))?;
+        segments.begin_at(segments.size().segment_of(position), ready);
+        // The timeline exists: whatever fails from here on is not to be tried again.
+        remove_left_behind(segments, parent, segments.size().segment_ending_at(position))
+            .map_err(|error| EngineError::Directory(error.chain()))?;
         *layout = LogLayout::new(layout.identity(), new.timeline, position, new.prev);
         shared.pending.lock().restart(position);
         shared.inserted.store(position);
@@ -69,30 +78,50 @@ impl Log {
     }
 }
 
-/// Gives the new timeline the segment that `position` lies in, with the parent's bytes before it and zeros from there on.
-/// Nothing if it is a segment's boundary.
-fn copy_head(
+/// How much of the log has its files before a new timeline exists: its first record, a few of those that find and free
+/// space, and the checkpoint that they wait for.
+const FIRST_RECORDS: u64 = 16 << 10;
+
+/// Gives the new timeline the segment that `position` lies in, with the parent's bytes before it and zeros from there on, and
+/// the next one if its first records go on there. The last of them.
+fn make_first_segments(
     files: &SegmentFiles,
     parent: TimelineId,
     timeline: TimelineId,
     position: Lsn,
-) -> Result<(), EngineError> {
+) -> Result<SegmentNo, EngineError> {
     let size = files.size();
+    let (first, last) = (size.segment_of(position), size.segment_of(position.saturating_add(FIRST_RECORDS)));
     let length = u64::from(size.offset_of(position));
-    if length == 0 {
-        return Ok(());
+    let from = if length == 0 { None } else { Some(received(files, parent, first)?) };
+    make_segment(files, timeline, first, from.as_deref(), length)?;
+    let mut made = first;
+    while made < last {
+        made = made.next();
+        make_segment(files, timeline, made, None, 0)?;
     }
-    let segment = size.segment_of(position);
-    let from = received(files, parent, segment)?;
-    let to = files.dir().join(segment.file_name(timeline, size));
+    Ok(made)
+}
+
+/// Makes a segment with the first `length` bytes of `from`, and zeros after them. It gets its name, durably, once it is
+/// durable itself.
+fn make_segment(
+    files: &SegmentFiles,
+    timeline: TimelineId,
+    segment: SegmentNo,
+    from: Option<&Path>,
+    length: u64,
+) -> Result<(), EngineError> {
+    let to = files.dir().join(segment.file_name(timeline, files.size()));
     let temporary = files.dir().join(format!("{}{}", super::segments::TEMPORARY, std::process::id()));
     let disk = &**files.disk();
-    let copied = copy(disk, &from, &temporary, length, size.bytes().into());
-    copied.map_err(|source| {
-        // Space is what is most likely missing.
-        let _ = disk.remove_file(&temporary);
-        EngineError::file("copy", &from, source)
-    })?;
+    copy(disk, from.map(|from| (from, length)), &temporary, files.size().bytes().into()).map_err(
+        |source| {
+            // Space is what is most likely missing.
+            let _ = disk.remove_file(&temporary);
+            EngineError::file("make", &to, source)
+        },
+    )?;
     disk::durable_rename(disk, &temporary, &to)
         .map_err(|source| EngineError::file("rename", temporary, source))
 }
@@ -106,25 +135,23 @@ fn received(files: &SegmentFiles, parent: TimelineId, segment: SegmentNo) -> Res
     Ok(if found { finished } else { partial })
 }
 
-fn copy(
-    disk: &dyn Disk,
-    from: &std::path::Path,
-    to: &std::path::Path,
-    length: u64,
-    whole: u64,
-) -> std::io::Result<()> {
-    let (from, to) = (disk.open(from, OpenMode::Read)?, disk.open(to, OpenMode::Create)?);
+/// Makes `to` with so many bytes of another file, and `whole` bytes long.
+fn copy(disk: &dyn Disk, from: Option<(&Path, u64)>, to: &Path, whole: u64) -> std::io::Result<()> {
+    let to = disk.open(to, OpenMode::Create)?;
     to.set_len(0)?;
-    let mut chunk = vec![0; CHUNK];
-    let mut at = 0;
-    while at < length {
-        let bytes = chunk.split_at_mut((length - at).min(CHUNK as u64) as usize).0;
-        from.read_exact_at(bytes, at)?;
-        to.write_all_at(bytes, at)?;
-        at += bytes.len() as u64;
-    }
     // Reserved, not written: writing zeros takes most of a tenth of a second, which nobody can write in meanwhile.
     to.allocate(0, whole)?;
+    if let Some((from, length)) = from {
+        let from = disk.open(from, OpenMode::Read)?;
+        let mut chunk = vec![0; CHUNK];
+        let mut at = 0;
+        while at < length {
+            let bytes = chunk.split_at_mut((length - at).min(CHUNK as u64) as usize).0;
+            from.read_exact_at(bytes, at)?;
+            to.write_all_at(bytes, at)?;
+            at += bytes.len() as u64;
+        }
+    }
     to.sync_all()
 }
 

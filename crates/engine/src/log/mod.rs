@@ -236,7 +236,10 @@ impl Log {
 
     /// Ends the segment that is being written (`pg_switch_wal`): the end of the SWITCH record, or the current position if a
     /// segment is just about to begin. Durable only after a flush.
-    pub fn switch_segment(&self) -> Lsn {
+    ///
+    /// # Errors
+    /// There is no space for the segment after it: nothing was appended.
+    pub fn switch_segment(&self) -> Result<Lsn, EngineError> {
         self.appender().switch_segment()
     }
 }

@@ -7,7 +7,7 @@
 //! zeros, and recycled ones records whose prev-links point elsewhere.
 
 use disk::{DirLock, DiskFile, OpenMode, fill_zeros};
-use wal::{SegmentNo, WalFileName};
+use wal::{Lsn, SegmentNo, TimelineId, WalFileName};
 
 use super::LogStart;
 use super::segments::{SegmentFiles, TEMPORARY};
@@ -28,7 +28,8 @@ pub(super) fn prepare(files: &SegmentFiles, start: &LogStart) -> Result<(), Engi
     let position = start.position.align8();
     let current = size.segment_of(position);
     if !start.clean {
-        remove_later(files, current, size.offset_of(position) == 0)?;
+        let inside = size.offset_of(position) != 0;
+        remove_from(files, files.timeline(), if inside { current.next() } else { current })?;
         // Before the end is wiped: what a second crash leaves there must not look like a loss (`engine::lost_wal`).
         files.sync_dir()?;
     }
@@ -58,19 +59,16 @@ pub(super) fn prepare(files: &SegmentFiles, start: &LogStart) -> Result<(), Engi
     Ok(())
 }
 
-/// The same for a timeline that begins at `start`: its first segment has just been made, durable and with nothing behind its
-/// head, unless the timeline begins with a segment. To read it all over again would take longer than the rest.
-pub(super) fn prepare_new_timeline(files: &SegmentFiles, start: &LogStart) -> Result<(), EngineError> {
+/// Before a timeline is begun at `position`: removes what an attempt left that was given up. Without a history nobody has ever
+/// believed it.
+pub(super) fn remove_attempt(
+    files: &SegmentFiles,
+    timeline: TimelineId,
+    position: Lsn,
+) -> Result<(), EngineError> {
     remove_temporaries(files)?;
-    let size = files.size();
-    let position = start.position.align8();
-    let (current, inside) = (size.segment_of(position), size.offset_of(position) != 0);
-    // Nobody has ever believed what an attempt left that was given up.
-    remove_later(files, current, !inside)?;
-    files.sync_dir()?;
-    let ready = if inside { current } else { SegmentNo::new(current.as_u64().saturating_sub(1)) };
-    files.begin_at(current, ready);
-    Ok(())
+    remove_from(files, timeline, files.size().segment_of(position))?;
+    files.sync_dir()
 }
 
 /// Gives `segment`'s file its full length if it is shorter and has all that counts, up to `offset`: a receiver that was
@@ -108,12 +106,12 @@ fn remove_temporaries(files: &SegmentFiles) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// Removes this timeline's files of the segments after `current`, and its own if the log goes on at its beginning.
-fn remove_later(files: &SegmentFiles, current: SegmentNo, own: bool) -> Result<(), EngineError> {
+/// Removes the files of the timeline's segments from `first` on.
+fn remove_from(files: &SegmentFiles, timeline: TimelineId, first: SegmentNo) -> Result<(), EngineError> {
     for name in names(files)? {
-        if let Some(WalFileName::Segment(timeline, segment)) = WalFileName::parse(&name, files.size())
-            && timeline == files.timeline()
-            && (segment > current || own && segment == current)
+        if let Some(WalFileName::Segment(of, segment)) = WalFileName::parse(&name, files.size())
+            && of == timeline
+            && segment >= first
         {
             remove(files, &name)?;
         }

@@ -18,6 +18,10 @@ impl Standby {
     ///
     /// Once the control file says that this is a leader (`DB_IN_PRODUCTION`), which is what `pg_ctl promote` waits for, writes
     /// are taken; and before it says so, durably, nothing is appended beyond the record that begins the timeline.
+    ///
+    /// # Errors
+    /// After [`EngineError::Stopped`], and where [`EngineError::is_disk_full`], it still is a standby, and this can be
+    /// called again once there is space.
     pub fn promote(&self, reason: &str) -> Result<Arc<Engine>, EngineError> {
         let mut driver = self.driver();
         if self.promoted.get().is_some() {
@@ -45,7 +49,8 @@ impl Standby {
         })?;
         log.set_initial_redo(*redo);
         let end = self.begin_history(timeline, previous)?;
-        self.engine.remove_orphans()?;
+        // The timeline exists: whatever fails from here on is not to be tried again.
+        self.engine.remove_orphans().map_err(|error| EngineError::Directory(error.chain()))?;
         self.engine.take_writes(replayer.numbers(), || {
             // What a restart before the first checkpoint has to know: there is a newer timeline than the checkpoint's.
             directory.control.update(|control| {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use engine::checkpoint::Cause;
-use engine::log::record;
 use replication::waldir::{SlotError, SlotName, UnixMicros};
 use wal::Lsn;
 
@@ -163,9 +162,7 @@ impl Host for ServerHost {
     }
 
     fn create_restore_point(&self, name: &str) -> Result<Lsn> {
-        let mut encoded = Vec::new();
-        record::encode_restore_point(&mut encoded, record::now(), name);
-        Ok(self.storage.engine().log().appender().append(&mut encoded).end)
+        Ok(self.storage.engine().create_restore_point(name)?)
     }
 
     fn checkpoint(&self) -> Result<()> {

@@ -163,3 +163,80 @@ fn pages_that_cannot_be_written_do_not_take_more_memory_than_there_is() {
     write_all(&engine);
     assert_eq!(engine.pool().stats().dirty, 0);
 }
+
+/// An engine whose log takes no more commits, on a disk with no space.
+fn full_log(disk: &SimDisk) -> Arc<Engine> {
+    let engine = open(disk, Path::new("/data"), OPTIONS());
+    for number in 0..100 {
+        insert(&engine, number, 1000).unwrap();
+    }
+    await_segments(&engine, disk);
+    disk.limit_space(Some(0));
+    let refused =
+        (0..10_000).find_map(|number| insert(&engine, number % 100, 800 + number as usize / 100).err());
+    assert!(refused.unwrap().is_disk_full());
+    engine
+}
+
+#[test]
+fn a_full_log_takes_neither_switches_nor_restore_points_and_keeps_what_a_checkpoint_needs() {
+    let disk = SimDisk::new();
+    let engine = full_log(&disk);
+    let refused = (0..10_000).find_map(|_| engine.create_restore_point("point").err());
+    assert!(refused.unwrap().is_disk_full());
+    let before = engine.log().inserted();
+    assert!(engine.switch_segment().unwrap_err().is_disk_full());
+    assert!(engine.append_nothing_after(before).is_ok(), "there is room for a small record");
+    assert!(engine.log().inserted().bytes_since(before) < 100, "something was appended");
+    flush(&engine);
+    let rows = rows_now(&engine, CATALOG);
+    disk.limit_space(None);
+    let end = engine.switch_segment().unwrap();
+    assert!(end > before && engine.log().inserted().as_u64().is_multiple_of(SEGMENT));
+    insert(&engine, 1, 900).unwrap();
+    flush(&engine);
+    drop(engine);
+    let again = open(&disk, Path::new("/data"), OPTIONS());
+    assert_eq!(rows_now(&again, CATALOG).len(), rows.len());
+}
+
+#[test]
+fn a_switch_is_refused_where_only_the_segment_after_it_is_missing() {
+    let disk = SimDisk::new();
+    let engine = open(&disk, Path::new("/data"), OPTIONS());
+    insert(&engine, 1, 100).unwrap();
+    await_segments(&engine, &disk);
+    disk.limit_space(Some(0));
+    // Those that are there are used up, and the last one is not left.
+    let one_more = |length: &usize| engine.switch_segment().and_then(|_| insert(&engine, 2, *length)).is_ok();
+    let switched = (100..110).take_while(one_more);
+    assert_eq!(switched.count(), 2);
+    insert(&engine, 3, 100).unwrap();
+    flush(&engine);
+}
+
+#[test]
+fn a_trees_number_that_the_log_has_no_space_for_is_not_given_out_later() {
+    let disk = SimDisk::new();
+    let engine = open(&disk, Path::new("/data"), OPTIONS());
+    await_segments(&engine, &disk);
+    // The next number is one that has to be logged.
+    let first = engine.new_tree().unwrap();
+    engine.writer().numbers = Numbers::new(1000, first.as_u32() + 1);
+    disk.limit_space(Some(0));
+    while engine.switch_segment().and_then(|_| engine.create_restore_point("point")).is_ok() {}
+    // All but what checkpoints need.
+    for length in [4000, 8] {
+        let mut encoded = Vec::new();
+        record::encode(&mut encoded, ResourceManager::LOGICAL_MESSAGE, 0, Xid::INVALID, &vec![0; length]);
+        while engine.log().appender().try_append(&mut encoded, Room::Freeing).is_ok() {}
+    }
+    assert!(engine.new_tree().unwrap_err().is_disk_full());
+    assert!(engine.new_tree().unwrap_err().is_disk_full(), "it was given out without being logged");
+    disk.limit_space(None);
+    let given = engine.new_tree().unwrap();
+    flush(&engine);
+    drop(engine);
+    let again = open(&disk, Path::new("/data"), OPTIONS());
+    assert!(again.new_tree().unwrap() > given, "a crash gives the number out again");
+}

@@ -47,7 +47,7 @@ fn leader_over_segments() -> (SimDisk, Vec<Lsn>) {
     let mut ends = Vec::new();
     for key in ["a", "b", "c", "d"] {
         ends.push(put(&engine, &[(key, "1")]).lsn);
-        engine.log().switch_segment();
+        engine.log().switch_segment().unwrap();
         flush(&engine);
     }
     ends.push(put(&engine, &[("e", "1")]).lsn);
@@ -272,7 +272,7 @@ fn no_loss_is_accepted_while_a_page_has_what_was_lost() {
     let mut ends = Vec::new();
     for key in ["a", "b", "c"] {
         ends.push(put(&engine, &[(key, "1")]).lsn);
-        engine.log().switch_segment();
+        engine.log().switch_segment().unwrap();
         flush(&engine);
     }
     for page in engine.pool().begin_checkpoint() {

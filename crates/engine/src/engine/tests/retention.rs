@@ -43,7 +43,7 @@ fn needs(lsn: u64) -> Option<Arc<dyn LogKeeper>> {
 fn fill_segments(engine: &Arc<Engine>, count: usize) {
     for number in 0..count {
         put(engine, &[(&number.to_string(), "x")]);
-        engine.log().switch_segment();
+        engine.log().switch_segment().unwrap();
         flush(engine);
     }
 }

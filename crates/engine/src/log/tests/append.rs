@@ -43,7 +43,7 @@ proptest! {
                     expected.push((append(&mut log.appender(), &data), data));
                 }
                 Step::Flush => log.flush(log.inserted()).unwrap(),
-                Step::Switch => { log.switch_segment(); }
+                Step::Switch => { log.switch_segment().unwrap(); }
                 Step::Reopen => {
                     log.flush(log.inserted()).unwrap();
                     drop(log);

@@ -28,7 +28,7 @@ fn wait_until_ahead(log: &Log, segment: u64) {
 fn fill_segments(log: &Log, count: u32) {
     for _ in 0..count {
         append(&mut log.appender(), &[1; 100]);
-        log.switch_segment();
+        log.switch_segment().unwrap();
     }
     log.flush(log.inserted()).unwrap();
 }
@@ -101,10 +101,10 @@ fn switching_at_a_segments_beginning_does_nothing() {
     let disk = empty_disk();
     let log = open(&disk, fresh());
     append(&mut log.appender(), &[1; 100]);
-    log.switch_segment();
+    log.switch_segment().unwrap();
     let position = log.inserted();
     assert_eq!(position, size().start_of(SegmentNo::new(2)));
-    assert_eq!(log.switch_segment(), position);
+    assert_eq!(log.switch_segment().unwrap(), position);
     assert_eq!(log.inserted(), position);
     let after = append(&mut log.appender(), &[2; 100]);
     assert_eq!(after.start, Lsn::new(position.as_u64() + 40));

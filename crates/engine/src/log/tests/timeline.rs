@@ -75,7 +75,7 @@ fn a_new_timeline_can_begin_with_a_segment() {
     let disk = empty_disk();
     let log = open(&disk, fresh());
     append(&mut log.appender(), &[1; 100]);
-    log.switch_segment();
+    log.switch_segment().unwrap();
     log.flush(log.inserted()).unwrap();
     drop(log);
     let (end, _) = read(&disk, &root());
@@ -172,4 +172,58 @@ fn a_log_whose_segment_is_gone_cannot_go_on() {
     let refusal = Log::open(Arc::new(disk), Path::new(DIR), options(), end).unwrap_err().to_string();
     let expected = "WAL segment file \"/pg_wal/000000010000000000000001\" is missing or cut short";
     assert!(refusal.starts_with(expected), "{refusal}");
+}
+
+/// Follows, and begins timeline 2 at the end.
+fn begin(log: &Log, end: LogStart) -> Result<TimelineHistory, crate::EngineError> {
+    let (position, prev) = (end.position, end.prev);
+    let reason = "no recovery target specified".to_owned();
+    log.begin_timeline(&NewTimeline { timeline: TimelineId::new(2), position, prev, parent: root(), reason })
+}
+
+#[test]
+fn on_a_full_disk_no_timeline_begins_and_one_does_once_there_is_space() {
+    // Inside a segment, just before its end, and with it.
+    let inside = vec![100, 9000, 50];
+    let before_the_end = [vec![60_000; 17], vec![15_000]].concat();
+    for (lengths, switched) in [(inside.clone(), false), (before_the_end, false), (inside, true)] {
+        let (disk, mut end) = received(&lengths);
+        if switched {
+            let log = open(&disk, end);
+            log.switch_segment().unwrap();
+            log.flush(log.inserted()).unwrap();
+            drop(log);
+            end = read(&disk, &root()).0;
+        }
+        let left = size().bytes() - size().offset_of(end.position);
+        assert_eq!(left < 12_000, lengths.len() > 3, "{left}");
+        let log = Log::follow(Arc::new(disk.clone()), Path::new(DIR), options(), end).unwrap();
+        let names = |disk: &SimDisk| -> Vec<String> {
+            let entries = disk.read_dir(Path::new(DIR)).unwrap().into_iter().map(|entry| entry.name);
+            entries.filter(|name| name.starts_with("00000002.") || name.starts_with("xlogtemp")).collect()
+        };
+        for space in [0, 1 << 19, (1 << 20) + 10, 2 << 20] {
+            disk.limit_space(Some(space));
+            let outcome = begin(&log, end);
+            if let Err(error) = outcome {
+                assert!(error.is_disk_full(), "{}", error.chain());
+                assert_eq!(names(&disk), [] as [String; 0], "with {space} bytes");
+            } else {
+                break;
+            }
+        }
+        disk.limit_space(None);
+        if log.timeline() == TimelineId::FIRST {
+            begin(&log, end).unwrap();
+        }
+        let reason = "no recovery target specified";
+        let history = root().child(TimelineId::new(2), end.position.align8(), reason).unwrap();
+        // With no more space than it has by now, its first records go in.
+        disk.limit_space(Some(0));
+        append(&mut log.appender(), &[2; 200]);
+        let placed = append(&mut log.appender(), &[2; 13_000]);
+        log.flush(placed.end).unwrap();
+        let (found, _) = read(&disk, &history);
+        assert_eq!(found.position, placed.end, "{switched}, {}", lengths.len());
+    }
 }

@@ -46,7 +46,7 @@ impl Context<'_> {
                 host.promote()?;
                 Value::Bool(true)
             }
-            F::PgSwitchWal => lsn(self.leader()?.log().switch_segment()),
+            F::PgSwitchWal => lsn(self.leader()?.switch_segment()?),
             F::PgCreateRestorePoint => {
                 self.leader()?;
                 let name = text(args, 0);

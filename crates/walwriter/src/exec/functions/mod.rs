@@ -25,8 +25,8 @@ impl ServerFunctions for Context<'_> {
 /// Expressions report errors of their own kind; the codes that functions use are known.
 fn to_sql_error(failure: Failure) -> SqlError {
     const CODES: &[&str] = &[
-        "0A000", "22023", "25006", "42501", "42704", "42710", "42P01", "53400", "55000", "55006", "55P02",
-        "58P01", "57014",
+        "0A000", "22023", "25006", "42501", "42602", "42704", "42710", "42P01", "53100", "53400", "55000",
+        "55006", "55P02", "58030", "58P01", "57014",
     ];
     let error = failure.into_error();
     let code = CODES.iter().find(|code| **code == error.code.as_str()).unwrap_or(&"XX000");

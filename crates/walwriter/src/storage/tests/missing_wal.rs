@@ -60,7 +60,7 @@ fn a_standby_lives_from_an_archive_alone_and_follows_timelines_that_turn_up_ther
     leader.back_up(&far, &["-X", "none"]);
     let archive = root.path().join("archive");
     let last = leader.put_much("one");
-    leader.engine().log().switch_segment();
+    leader.engine().log().switch_segment().unwrap();
     leader.engine().log().flush(leader.engine().log().inserted()).unwrap();
     copy_wal(&path, &archive);
     let command = format!("cp {}/%f %p", archive.display());

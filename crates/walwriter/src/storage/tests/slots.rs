@@ -50,7 +50,7 @@ fn slots_reserved_while_checkpoints_come_and_go_have_their_wal_from_the_beginnin
         let mut round = 0;
         while !makers.is_finished() {
             leader.put(&format!("{round}"), &"x".repeat(7000));
-            leader.engine().log().switch_segment();
+            leader.engine().log().switch_segment().unwrap();
             leader.engine().checkpoint(engine::checkpoint::Cause::Immediate).unwrap();
             round += 1;
         }
