@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use walship_tests::{Process, Random, SmallDisk, TempRoot, Tool, Walwriter, wait_until};
+use wal::Lsn;
+use walship_tests::wire::Wire;
+use walship_tests::{Process, Random, Shutdown, SmallDisk, TempRoot, Tool, Walwriter, wait_until};
 
 const CLIENTS: u32 = 8;
 
@@ -38,6 +40,31 @@ fn filler(root: &TempRoot, disk: &SmallDisk, kib: u32) -> PathBuf {
     let tool = Tool::new(root, "fallocate", "/usr/bin/fallocate").args(["-l", &format!("{kib}KiB")]);
     tool.arg(&path).succeed();
     path
+}
+
+/// Nothing at all is left on the disk, until the file is removed.
+fn fill(disk: &SmallDisk) -> PathBuf {
+    let path = disk.path().join("last");
+    let mut file = std::fs::File::create(&path).unwrap();
+    let zeros = [0; 4096];
+    while std::io::Write::write_all(&mut file, &zeros).is_ok() {}
+    let left = rustix::fs::statvfs(disk.path()).unwrap().f_bavail;
+    assert_eq!(left, 0, "space is left");
+    path
+}
+
+/// A standby called `one` that is not running, made of a backup of `leader`.
+fn standby_of(root: &TempRoot, leader: &Walwriter, options: &[&str]) -> Walwriter {
+    let directory = root.dir("one");
+    let conninfo = format!("{} application_name=one", leader.conninfo());
+    let tool = Tool::ours(root, "basebackup").args(["-d", &conninfo, "-c", "fast", "-R"]).args(options);
+    tool.arg("-D").arg(&directory).succeed();
+    Walwriter::in_directory(root, "one", &directory)
+}
+
+/// What `walwriter status` says of its directory.
+fn status(server: &Walwriter) -> String {
+    Tool::ours(server.root(), "walwriter").args(["status", "-D"]).arg(server.data()).succeed()
 }
 
 /// Clients that insert rows of 2 KB, each in a transaction of its own.
@@ -130,19 +157,54 @@ fn a_leader_whose_wal_disk_is_full_refuses_to_commit_until_there_is_space() {
     let (acknowledged, refused) = results(clients(&leader, 1000));
     assert!(refused > 1000 && !acknowledged.is_empty(), "{refused} refused, {} not", acknowledged.len());
     assert_there(&leader, &acknowledged);
+    // Whatever else appends to the log is refused too, and leaves what checkpoints need.
+    let mut client = Wire::connect(leader.port());
+    assert_eq!(client.code("select pg_switch_wal()"), "53100");
+    let points = (0..1000).map(|_| client.query("select pg_create_restore_point('p')").error);
+    let refusal = points.flatten().next().expect("restore points are never refused");
+    assert_eq!(refusal.0, "53100", "{refusal:?}");
+    leader.sql("checkpoint");
     assert_calm(&mut leader, "No space left");
+    leader.kill9();
+    leader.start();
+    assert_there(&leader, &acknowledged);
+    assert_eq!(Wire::connect(leader.port()).code("select pg_switch_wal()"), "53100");
     leader.sql("select pg_drop_replication_slot('keeps')");
     wait_until("commits to be taken again", || {
         leader.try_sql("insert into t values (-1, 'again')").code == Some(0)
     });
     leader.sql("delete from t where id = -1");
+    leader.sql("select pg_switch_wal()");
     leader.kill9();
     leader.start();
     assert_there(&leader, &acknowledged);
 }
 
 #[test]
-fn a_sort_that_finds_no_space_for_its_files_fails_alone() {
+fn a_follower_that_comes_back_frees_the_wal_disk_that_its_slot_has_filled() {
+    let root = TempRoot::new("full-slot");
+    let disk = SmallDisk::new(&root, "small", 10 << 10);
+    let mut leader = leader(&root, &[("max_wal_size", "64MB")]);
+    move_to(&root, &leader, "pg_wal", &disk);
+    leader.start();
+    leader.sql("create table t (id int primary key, v text)");
+    let mut standby = standby_of(&root, &leader, &["-C", "-S", "one"]);
+    let (acknowledged, refused) = results(clients(&leader, 1000));
+    assert!(refused > 1000, "{refused} refused");
+    fill(&disk);
+    assert!(leader.try_sql("insert into t values (-1, 'too much')").code != Some(0));
+    standby.start();
+    wait_until("commits to be taken again", || {
+        leader.try_sql("insert into t values (-1, 'again')").code == Some(0)
+    });
+    leader.sql("delete from t where id = -1");
+    assert_there(&leader, &acknowledged);
+    assert_calm(&mut leader, "No space left");
+    standby.assert_ends_as(&mut leader);
+}
+
+#[test]
+fn a_sort_that_finds_no_space_for_its_files_fails_alone_on_leader_and_standby() {
     let root = TempRoot::new("full-temporary");
     let disk = SmallDisk::new(&root, "small", 2 << 10);
     let mut leader = leader(&root, &[]);
@@ -151,17 +213,101 @@ fn a_sort_that_finds_no_space_for_its_files_fails_alone() {
     leader.sql("create table t (id int primary key, v text)");
     let (acknowledged, refused) = results(clients(&leader, 250));
     assert_eq!(refused, 0);
+    assert_sorts_fail_alone(&mut leader, &disk, &acknowledged);
+    let mut standby = standby_of(&root, &leader, &[]);
+    let disk = SmallDisk::new(&root, "smaller", 2 << 10);
+    move_to(&root, &standby, "base/pgsql_tmp", &disk);
+    standby.start();
+    standby.wait_for_replay(leader.flush_lsn());
+    assert_sorts_fail_alone(&mut standby, &disk, &acknowledged);
+    leader.sql("insert into t values (-1, 'last')");
+    standby.wait_for_replay(leader.flush_lsn());
+}
+
+#[track_caller]
+fn assert_sorts_fail_alone(server: &mut Walwriter, disk: &SmallDisk, acknowledged: &BTreeSet<u32>) {
     let sort = "set work_mem = '64kB'; select id from t order by v";
     for _ in 0..3 {
-        let failed = leader.try_sql(sort);
+        let failed = server.try_sql(sort);
         assert!(failed.stderr.contains("No space left on device"), "{failed}");
     }
-    assert_there(&leader, &acknowledged);
-    let free = |path: &Path| std::fs::read_dir(path).unwrap().count();
-    assert_eq!(free(&disk.path().join("moved")), 0, "files are left");
+    assert_there(server, acknowledged);
+    let files = |path: &Path| std::fs::read_dir(path).unwrap().count();
+    assert_eq!(files(&disk.path().join("moved")), 0, "files are left");
     let fits = "set work_mem = '64kB'; select id from t where id < 300 order by v";
-    assert!(!leader.sql(fits).is_empty());
-    assert_calm(&mut leader, "No space left");
+    assert!(!server.sql(fits).is_empty());
+    assert_calm(server, "No space left");
+}
+
+#[test]
+fn a_standby_whose_wal_disk_is_full_stops_receiving_serves_reads_and_goes_on_by_itself() {
+    let root = TempRoot::new("full-standby-wal");
+    let disk = SmallDisk::new(&root, "small", 10 << 10);
+    let mut leader = leader(&root, &[("max_wal_size", "64MB")]);
+    leader.start();
+    leader.sql("create table t (id int primary key, v text)");
+    let mut standby = standby_of(&root, &leader, &["-C", "-S", "one"]);
+    move_to(&root, &standby, "pg_wal", &disk);
+    let fill = filler(&root, &disk, 6 << 10);
+    standby.start();
+    let (acknowledged, refused) = results(clients(&leader, 400));
+    assert_eq!(refused, 0);
+    wait_until("receiving to stop", || standby.log().contains("receiving has stopped at"));
+    wait_until("the leader to see it", || leader.sql("select count(*) from pg_stat_replication") == "0");
+    assert!(status(&standby).contains("stopped: there is no space for more WAL"), "{}", status(&standby));
+    // All but a transaction of which only the beginning is there.
+    wait_until("what is there to be replayed", || {
+        let row = standby.sql("select pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()");
+        let (received, replayed) = row.split_once('|').unwrap();
+        received.parse::<Lsn>().unwrap().bytes_since(replayed.parse().unwrap()) < 64 << 10
+    });
+    let replayed: usize = standby.sql("select count(*) from t").parse().unwrap();
+    assert!(replayed > 0 && replayed < acknowledged.len(), "{replayed} of {}", acknowledged.len());
+    assert_calm(&mut standby, "No space left");
+    // So does a start on a disk that is full.
+    standby.kill9();
+    standby.start();
+    wait_until("receiving to stop", || standby.log().contains("receiving has stopped at"));
+    assert_eq!(standby.sql("select count(*) from t"), replayed.to_string());
+    std::fs::remove_file(fill).unwrap();
+    wait_until("all of it to be received and replayed", || {
+        leader.sql("select replay_lsn >= pg_current_wal_flush_lsn() from pg_stat_replication") == "t"
+    });
+    assert!(standby.log().contains("receiving goes on"), "{}", standby.log());
+    assert!(!status(&standby).contains("stopped:"), "{}", status(&standby));
+    assert_calm(&mut standby, "No space left");
+    assert_there(&standby, &acknowledged);
+    leader.sql("insert into t values (-1, 'last')");
+    standby.assert_ends_as(&mut leader);
+}
+
+#[test]
+fn a_promotion_on_a_full_wal_disk_waits_for_space_and_then_loses_nothing() {
+    let root = TempRoot::new("full-promotion");
+    let disk = SmallDisk::new(&root, "small", 10 << 10);
+    let mut leader = leader(&root, &[("max_wal_size", "64MB")]);
+    leader.start();
+    leader.sql("create table t (id int primary key, v text)");
+    let mut standby = standby_of(&root, &leader, &[]);
+    move_to(&root, &standby, "pg_wal", &disk);
+    standby.start();
+    let (acknowledged, _) = results(clients(&leader, 50));
+    standby.wait_for_replay(leader.flush_lsn());
+    leader.kill9();
+    let fill = fill(&disk);
+    standby.sql("select pg_promote(false)");
+    wait_until("the promotion to wait", || standby.log().contains("the promotion waits for space"));
+    assert_eq!(standby.sql("select pg_is_in_recovery()"), "t");
+    assert_there(&standby, &acknowledged);
+    assert!(!standby.data().join("pg_wal/00000002.history").exists());
+    std::fs::remove_file(fill).unwrap();
+    wait_until("the promotion", || standby.sql("select pg_is_in_recovery()") == "f");
+    standby.sql("insert into t values (-1, 'last')");
+    standby.sql("delete from t where id = -1");
+    assert_there(&standby, &acknowledged);
+    assert_calm(&mut standby, "No space left");
+    standby.stop(Shutdown::Fast).success();
+    standby.assert_sound();
 }
 
 #[test]
@@ -171,11 +317,7 @@ fn a_standby_whose_data_disk_is_full_stops_replay_keeps_receiving_and_says_so() 
     let mut leader = leader(&root, &[("max_wal_size", "64MB")]);
     leader.start();
     leader.sql("create table t (id int primary key, v text)");
-    let directory = root.dir("one");
-    let conninfo = format!("{} application_name=one", leader.conninfo());
-    let tool = Tool::ours(&root, "basebackup").args(["-d", &conninfo, "-c", "fast", "-R", "-D"]);
-    tool.arg(&directory).succeed();
-    let mut standby = Walwriter::in_directory(&root, "one", &directory);
+    let mut standby = standby_of(&root, &leader, &[]);
     move_to(&root, &standby, "base/5", &disk);
     let fill = filler(&root, &disk, 22 << 10);
     standby.start();
@@ -185,13 +327,13 @@ fn a_standby_whose_data_disk_is_full_stops_replay_keeps_receiving_and_says_so() 
     wait_until("everything to be received", || leader.sql(&state("flush_lsn")) == "t");
     wait_until("replay to stop", || standby.log().contains("replay has stopped at"));
     assert_eq!(leader.sql(&state("replay_lsn")), "f");
-    let status = || Tool::ours(&root, "walwriter").args(["status", "-D"]).arg(&directory).succeed();
-    assert!(status().contains("stopped: the files of the pages"), "{}", status());
+    assert!(status(&standby).contains("stopped: the files of the pages"), "{}", status(&standby));
     assert!(standby.sql("select count(*) from t").parse::<usize>().unwrap() < acknowledged.len());
     assert_calm(&mut standby, "No space left");
     std::fs::remove_file(fill).unwrap();
     wait_until("replay to go on", || leader.sql(&state("replay_lsn")) == "t");
-    assert!(standby.log().contains("replay goes on") && !status().contains("stopped"), "{}", status());
+    let now = status(&standby);
+    assert!(standby.log().contains("replay goes on") && !now.contains("stopped"), "{now}");
     assert_there(&standby, &acknowledged);
     leader.sql("insert into t values (-1, 'last')");
     standby.assert_ends_as(&mut leader);

@@ -9,6 +9,7 @@
 //! - of `NAME.partial` everything that was ever reported durable;
 //! - in a server's `pg_wal`, where segments have their final names from the beginning ([`Naming::Final`]), a file called
 //!   `NAME` has a segment's length and space: it is made under another name;
+//! - a segment that there is no space for has no file;
 //! - bytes that were reported durable are never cut off, zeroed or replaced by different ones. Receiving a segment
 //!   again compares; a difference is a fork, and refused.
 
@@ -34,7 +35,8 @@ pub(crate) use segment_files::{Naming, SegmentFiles};
 pub(crate) use syncer::{SyncMode, Syncer};
 pub(crate) use writer::ArchiveWriter;
 
-/// Why WAL could not be kept. Nothing is retried: after any of these the process ends without acknowledging more.
+/// Why WAL could not be kept. Nothing is retried, and nothing more acknowledged, after any of these but
+/// [`ArchiveError::NoSpace`].
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ArchiveError {
     /// The file system refused.
@@ -49,6 +51,19 @@ pub enum ArchiveError {
         /// Its kind.
         kind: io::ErrorKind,
         /// Up to where WAL is durable all the same, where that is known.
+        durable: Option<Lsn>,
+    },
+    /// There is no space for the next segment. It was not begun, and everything before is written, so nothing is in doubt: what
+    /// was written becomes durable, and the rest can be received again once there is space.
+    #[error("could not {action} file \"{}\": {reason}{}", path.display(), durable_up_to(*durable))]
+    NoSpace {
+        /// "create", "allocate", ...
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+        /// Up to where WAL is durable, where that is known.
         durable: Option<Lsn>,
     },
     /// The server's WAL is not the archive's.
@@ -90,21 +105,37 @@ impl ArchiveError {
         path: P,
     ) -> impl FnOnce(io::Error) -> Self + use<P> {
         let path = path.into();
-        move |error| {
-            // "(os error 28)" says nothing that the words before it do not.
-            let text = error.to_string();
-            let reason = text.split(" (os error").next().unwrap_or(&text).to_owned();
-            Self::Io { action, path, reason, kind: error.kind(), durable: None }
+        move |error| Self::Io { action, path, reason: reason(&error), kind: error.kind(), durable: None }
+    }
+
+    /// For `map_err`: the error of doing `action` on `path` on the way to a file that is not there yet. A full disk leaves
+    /// nothing in doubt then.
+    pub(crate) fn making<P: Into<PathBuf>>(
+        action: &'static str,
+        path: P,
+    ) -> impl FnOnce(io::Error) -> Self + use<P> {
+        let path = path.into();
+        move |error| match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::NoSpace { action, path, reason: reason(&error), durable: None }
+            }
+            _ => Self::on(action, path)(error),
         }
     }
 
     /// The same, said of a stream that is durable up to `position`.
     fn after(mut self, position: Lsn) -> Self {
-        if let Self::Io { durable, .. } = &mut self {
+        if let Self::Io { durable, .. } | Self::NoSpace { durable, .. } = &mut self {
             durable.get_or_insert(position);
         }
         self
     }
+}
+
+/// "(os error 28)" says nothing that the words before it do not.
+fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
 
 fn durable_up_to(position: Option<Lsn>) -> String {

@@ -200,7 +200,17 @@ impl Pipeline {
         self.shared.writer.lock().discard_from(good_end)
     }
 
-    /// Writes what is queued, makes it durable and ends the threads.
+    /// Ends the threads, and tells whether anything failed before or meanwhile: a sync, for one, that was under way when the
+    /// connection was lost. What it should have covered may be gone, and must not be found on the next connection and taken for
+    /// durable.
+    pub(crate) fn abandon(mut self) -> Result<(), ArchiveError> {
+        self.stop_writer()?;
+        self.stop_syncer()?;
+        self.shared.syncer.check()
+    }
+
+    /// Writes what is queued, makes it durable and ends the threads. What was written becomes durable also where there was no
+    /// space for all.
     pub(crate) fn close(mut self) -> Result<(), ArchiveError> {
         self.stop_writer()?;
         self.stop_syncer()?;

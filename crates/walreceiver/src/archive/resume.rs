@@ -107,16 +107,20 @@ pub(crate) fn prove(
     };
     files.remove_temporaries()?;
     let partial = files.partial_path(size.segment_of(start.lsn));
-    let partial_is_there = dir.disk().exists(&partial).unwrap_or(false);
-    let proven = match validate_segment(&mut reader, validator.clone(), |_| start.timeline) {
-        _ if !partial_is_there => start.lsn,
-        Ok(validator) => validator.record_end(),
-        Err(Stopped::Dir(WalDirError::MissingSegment { .. })) => start.lsn,
-        Err(Stopped::Dir(error)) => return Err(error.into()),
-        Err(Stopped::Invalid(stopped, error)) => {
-            check_system(dir, &error, system_id)?;
-            stopped.record_end()
+    // Not to be guessed: of a file that is there what is durable, and may have been acknowledged, is never written again.
+    let is_there = dir.disk().exists(&partial).map_err(ArchiveError::on("look for", &partial))?;
+    let proven = if is_there {
+        match validate_segment(&mut reader, validator.clone(), |_| start.timeline) {
+            Ok(validator) => validator.record_end(),
+            Err(Stopped::Dir(WalDirError::MissingSegment { .. })) => start.lsn,
+            Err(Stopped::Dir(error)) => return Err(error.into()),
+            Err(Stopped::Invalid(stopped, error)) => {
+                check_system(dir, &error, system_id)?;
+                stopped.record_end()
+            }
         }
+    } else {
+        start.lsn
     };
     let proven = proven.max(start.lsn);
     if sync {

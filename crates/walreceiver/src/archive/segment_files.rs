@@ -1,5 +1,6 @@
 //! The names and the making of segment files.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -63,6 +64,9 @@ impl SegmentFiles {
             Ok(found) if found.len == whole && self.naming == Naming::Partial => {
                 return Err(ArchiveError::Finished(finished));
             }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(ArchiveError::on("look for", &finished)(error));
+            }
             _ => {}
         }
         let path = self.partial_path(segment);
@@ -70,15 +74,24 @@ impl SegmentFiles {
         if is_new && self.naming == Naming::Final {
             self.make_whole(&path, segment)?;
         }
-        let file = self.disk.open(&path, OpenMode::Create).map_err(ArchiveError::on("open", &path))?;
+        let file = self.disk.open(&path, OpenMode::Create).map_err(ArchiveError::making("open", &path))?;
         let len = file.len().map_err(ArchiveError::on("read the length of", &path))?;
         if len > whole {
             return Err(ArchiveError::WrongSize { path, found: len, expected: whole });
         }
         if len < whole {
-            file.allocate(0, whole).map_err(ArchiveError::on("allocate", &path))?;
+            self.complete(&*file, &path, is_new)?;
         }
         Ok(PartialFile { file: file.into(), path, is_new })
+    }
+
+    /// Gives a file that is shorter a segment's length and space. One that has just been made goes if that cannot be.
+    fn complete(&self, file: &dyn DiskFile, path: &Path, is_new: bool) -> Result<(), ArchiveError> {
+        let completed = file.allocate(0, self.size.bytes().into());
+        if completed.is_err() && is_new {
+            let _ = self.disk.remove_file(path);
+        }
+        completed.map_err(ArchiveError::making("allocate", path))
     }
 
     /// Makes a file of a whole segment's length and space, and calls it `path` then: whoever finds that name, after a crash
@@ -86,7 +99,7 @@ impl SegmentFiles {
     fn make_whole(&self, path: &Path, segment: SegmentNo) -> Result<(), ArchiveError> {
         let temporary = self.dir.join(format!("{TEMPORARY}{}", segment.file_name(self.timeline, self.size)));
         let made = self.reserve(&temporary).and_then(|()| {
-            self.disk.rename(&temporary, path).map_err(ArchiveError::on("rename", &temporary))
+            self.disk.rename(&temporary, path).map_err(ArchiveError::making("rename", &temporary))
         });
         if made.is_err() {
             // Space is what is most likely missing.
@@ -96,10 +109,27 @@ impl SegmentFiles {
     }
 
     fn reserve(&self, path: &Path) -> Result<(), ArchiveError> {
-        let file = self.disk.open(path, OpenMode::Create).map_err(ArchiveError::on("create", path))?;
-        file.set_len(0).map_err(ArchiveError::on("truncate", path))?;
-        file.allocate(0, self.size.bytes().into()).map_err(ArchiveError::on("allocate", path))?;
-        file.sync_all().map_err(ArchiveError::on("fsync", path))
+        let file = self.disk.open(path, OpenMode::Create).map_err(ArchiveError::making("create", path))?;
+        file.set_len(0).map_err(ArchiveError::making("truncate", path))?;
+        file.allocate(0, self.size.bytes().into()).map_err(ArchiveError::making("allocate", path))?;
+        file.sync_all().map_err(ArchiveError::making("fsync", path))
+    }
+
+    /// Whether there is space for a segment at the moment: makes one's file, and removes it again. Nobody else is making any.
+    pub(crate) fn has_space(&self) -> Result<bool, ArchiveError> {
+        let temporary = self.dir.join(format!("{TEMPORARY}space"));
+        let made = self.reserve(&temporary);
+        match self.disk.remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(ArchiveError::on("remove", &temporary)(error));
+            }
+            _ => {}
+        }
+        match made {
+            Ok(()) => Ok(true),
+            Err(ArchiveError::NoSpace { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Removes what an earlier life left of files that never got their names. Nobody is making any.

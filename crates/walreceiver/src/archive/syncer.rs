@@ -77,9 +77,9 @@ impl Syncer {
         self.unsynced.wait_for_room();
     }
 
-    /// The first failure of writing or syncing, if there was one.
+    /// The first failure of writing or syncing, if there was one; or that there is no space to write more.
     pub(crate) fn check(&self) -> Result<(), ArchiveError> {
-        self.unsynced.check()
+        self.unsynced.check_writable()
     }
 
     /// An error if the segment being written was removed since: what was acknowledged of it is lost then, and nobody but

@@ -11,6 +11,7 @@ use wal::{Lsn, SegmentSize, SystemId, TimelineHistory, TimelineId};
 use super::*;
 use crate::generated::{SYSTEM, grow, log, size, start, wal};
 
+mod disk_errors;
 mod final_names;
 
 const DIR: &str = "wal";
@@ -153,13 +154,24 @@ fn a_full_disk_is_one_clear_error() {
     disk.limit_space(Some(1 << 20));
     let (mut writer, syncer) = archive(&disk, start());
     let error = writer.write(&stream, false).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "could not allocate file \"wal/000000010000000000000004.partial\": No space left on device; \
-         WAL is durable up to 0/300000 and no further"
-    );
+    let line = |durable| {
+        format!(
+            "could not allocate file \"wal/000000010000000000000004.partial\": No space left on device; \
+             WAL is durable up to {durable} and no further"
+        )
+    };
+    assert_eq!(error.to_string(), line("0/300000"));
     assert!(writer.write(&stream, false).is_err(), "and it stays one");
-    assert!(syncer.sync(&|_| panic!("nothing may be acknowledged after a failure")).is_err());
+    // What was written becomes durable, and nothing else; the segment that does not fit has no file.
+    let (reported, second) = (Mutex::new(Vec::new()), start().saturating_add(1 << 20));
+    syncer.sync(&|durable| reported.lock().push(durable)).unwrap();
+    assert_eq!(reported.into_inner(), [second]);
+    assert_eq!(syncer.check().unwrap_err().to_string(), line("0/400000"));
+    let names: Vec<_> = disk.read_dir(Path::new(DIR)).unwrap().into_iter().map(|entry| entry.name).collect();
+    assert_eq!(names, ["000000010000000000000003"]);
+    for state in disk.crash_states(disk.operations(), CrashChoices::default()) {
+        assert_holds(&state, second, &stream, "reported");
+    }
 }
 
 #[test]

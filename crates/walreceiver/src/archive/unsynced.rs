@@ -42,6 +42,8 @@ pub(super) struct State {
     pub(super) new_names: bool,
     /// The first failure; nothing is tried after it.
     pub(super) failure: Option<ArchiveError>,
+    /// Why nothing more is written although nothing has failed; what was written still becomes durable.
+    full: Option<ArchiveError>,
 }
 
 impl State {
@@ -79,6 +81,7 @@ impl Unsynced {
             durable: start,
             new_names: false,
             failure: None,
+            full: None,
         };
         Self { state: Mutex::new(state), room: Condvar::new() }
     }
@@ -104,17 +107,30 @@ impl Unsynced {
         self.room.notify_all();
     }
 
-    /// Latches the first failure and gives it back.
+    /// Latches the first failure, or that there is no space for more, and gives it back.
     pub(super) fn fail(&self, error: ArchiveError) -> ArchiveError {
         let mut state = self.lock();
         let durable = state.durable;
-        let first = state.failure.get_or_insert_with(|| error.after(durable)).clone();
+        let first = match error {
+            ArchiveError::NoSpace { .. } => state.full.get_or_insert(error).clone().after(durable),
+            error => state.failure.get_or_insert_with(|| error.after(durable)).clone(),
+        };
         drop(state);
         self.room.notify_all();
         first
     }
 
+    /// The first failure, after which nothing becomes durable any more.
     pub(super) fn check(&self) -> Result<(), ArchiveError> {
         self.lock().failure.clone().map_or(Ok(()), Err)
+    }
+
+    /// Why nothing more is written, if it is not.
+    pub(super) fn check_writable(&self) -> Result<(), ArchiveError> {
+        let state = self.lock();
+        if let Some(failure) = &state.failure {
+            return Err(failure.clone());
+        }
+        state.full.clone().map_or(Ok(()), |full| Err(full.after(state.durable)))
     }
 }

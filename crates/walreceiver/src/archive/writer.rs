@@ -65,7 +65,7 @@ impl ArchiveWriter {
     /// Appends `bytes`. `at_tail`: more is not expected for a while, so the disk is made ready for small syncs.
     /// Says whether a segment was finished.
     pub(crate) fn write(&mut self, bytes: &[u8], at_tail: bool) -> Result<bool, ArchiveError> {
-        self.unsynced.check()?;
+        self.unsynced.check_writable()?;
         self.append(bytes, at_tail).map_err(|error| self.unsynced.fail(error))
     }
 

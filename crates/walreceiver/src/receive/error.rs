@@ -205,14 +205,21 @@ impl ReceiverError {
         Self::ForkedHistory { path, timeline, ours: begin(ours), theirs: begin(theirs) }
     }
 
-    /// Whether this host's disk has failed or is full. What was written since the last sync that succeeded may be gone, even
-    /// if a later sync succeeds, so whoever received it must end without acknowledging more.
+    /// Whether this host's disk has failed, or was full in the middle of something. What was written since the last sync that
+    /// succeeded may be gone, even if a later sync succeeds, so whoever received it must end without acknowledging more.
     pub fn is_disk_failure(&self) -> bool {
+        use ArchiveError::{Finished, Fork, NoSpace};
         match self {
-            Self::Archive(error) => !matches!(error, ArchiveError::Fork { .. } | ArchiveError::Finished(_)),
+            Self::Archive(error) => !matches!(error, Fork { .. } | Finished(_) | NoSpace { .. }),
             Self::Directory(WalDirError::Io { .. }) | Self::Status(_) => true,
             _ => false,
         }
+    }
+
+    /// Whether there is no space for more WAL. What was received before is durable, nothing is in doubt, and the rest can be
+    /// received once there is space.
+    pub fn is_out_of_space(&self) -> bool {
+        matches!(self, Self::Archive(ArchiveError::NoSpace { .. }))
     }
 
     /// What a refusal of START_REPLICATION means.

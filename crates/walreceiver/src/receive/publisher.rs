@@ -97,6 +97,11 @@ impl Publisher {
         self.update(|status| status.replay_stopped = stopped);
     }
 
+    /// Receiving has stopped for want of space, or goes on.
+    pub(crate) fn receiving_stopped(&self, stopped: bool) {
+        self.update(|status| status.receiving_stopped = stopped);
+    }
+
     /// What is published now.
     pub(crate) fn current(&self) -> Status {
         self.writer.current()

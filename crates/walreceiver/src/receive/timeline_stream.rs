@@ -65,7 +65,10 @@ enum Next {
 impl TimelineStream {
     /// Receives until the stream ends, one way or another. No thread of the pipeline is left afterwards.
     pub(crate) async fn run(mut self) -> Result<StreamEnd, ReceiverError> {
-        let end = self.receive().await?;
+        let end = match self.receive().await {
+            Ok(end) => end,
+            Err(error) => return Err(self.give_up(error)),
+        };
         let received = self.acknowledger.machine().received();
         self.pipeline.close()?;
         Ok(match end {
@@ -73,6 +76,12 @@ impl TimelineStream {
             Some(StreamEvent::ServerShutdown) => StreamEnd::ServerShutdown,
             Some(_) => StreamEnd::TimelineEnded { stream: self.stream, received },
         })
+    }
+
+    /// Ends the pipeline after `error`. That the disk has failed is worse than that, and is told in its place.
+    fn give_up(self, error: ReceiverError) -> ReceiverError {
+        let ended = if error.is_out_of_space() { self.pipeline.close() } else { self.pipeline.abandon() };
+        ended.map_or_else(ReceiverError::from, |()| error)
     }
 
     /// The server's last event, or `None` if it is us who end the copy.

@@ -22,10 +22,12 @@ use std::time::Duration;
 
 use replication::client::NextTimeline;
 use replication::conninfo::ConnInfo;
+use replication::waldir::WalDir;
 use runtime::sync::Mutex;
 use tokio::sync::watch;
-use wal::{Lsn, SegmentSize, SystemId, TimelineHistory};
+use wal::{Lsn, SegmentSize, SystemId, TimelineHistory, TimelineId};
 
+use crate::archive::{Naming, SegmentFiles};
 use crate::receive::ReceiverError;
 use crate::receive::acknowledger::Acknowledger;
 pub use crate::receive::acknowledger::DurableListener;
@@ -85,6 +87,21 @@ pub struct ReceiverState {
     pub host: String,
     /// The leader's port.
     pub port: u16,
+}
+
+/// Whether `dir`, a standby's `pg_wal` that no receiver writes to at the moment, has space for another segment.
+///
+/// # Errors
+/// It cannot be told, for another reason than a full disk.
+pub fn has_space(dir: &WalDir, size: SegmentSize) -> Result<bool, ReceiverError> {
+    let files = SegmentFiles {
+        disk: Arc::clone(dir.disk()),
+        dir: dir.path().to_owned(),
+        timeline: TimelineId::FIRST,
+        size,
+        naming: Naming::Final,
+    };
+    Ok(files.has_space()?)
 }
 
 /// A connection to the leader, on a thread of its own.

@@ -1,5 +1,6 @@
 //! One connection to the leader. Source: `WalReceiverMain` in `replication/walreceiver.c`.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -282,8 +283,17 @@ async fn fetch_histories(
             answer => answer?,
         };
         TimelineHistory::parse(timeline, &content)?;
-        durable_write(&**dir.disk(), &path, &content).map_err(ArchiveError::on("write", &path))?;
+        keep_history(&**dir.disk(), &path, &content)?;
         compared |= tells;
     }
     Ok(compared)
+}
+
+/// Makes a history file, durably.
+fn keep_history(disk: &dyn Disk, path: &Path, content: &[u8]) -> Result<(), ArchiveError> {
+    durable_write(disk, path, content).map_err(|error| match disk.exists(path) {
+        Ok(false) => ArchiveError::making("write", path)(error),
+        // It has its name, and whether that is durable nobody knows.
+        _ => ArchiveError::on("write", path)(error),
+    })
 }

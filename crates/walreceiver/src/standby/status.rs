@@ -42,6 +42,11 @@ impl StandbyStatusFile {
         self.publisher.replay_stopped(stopped);
     }
 
+    /// Receiving has stopped for want of space, or goes on.
+    pub fn receiving_stopped(&self, stopped: bool) {
+        self.publisher.receiving_stopped(stopped);
+    }
+
     /// What is published now.
     pub fn current(&self) -> Status {
         self.publisher.current()

@@ -40,6 +40,8 @@ struct Report {
     replay_lsn: Option<String>,
     /// A standby: whether replay has stopped because the files of its pages cannot grow or be written.
     replay_stopped: Option<bool>,
+    /// A standby: whether receiving has stopped because there is no space for more WAL.
+    receiving_stopped: Option<bool>,
     /// A standby: whether its leader is connected to at the moment.
     connected: Option<bool>,
     /// And since when, in microseconds since 1970: a later one than before is another connection.
@@ -97,6 +99,7 @@ fn gather(options: &Status) -> anyhow::Result<Report> {
     let reader = StatusReader::open(&wal).context("could not read the status of the WAL")?;
     let published = reader.map_or(Published::Absent, |reader| reader.read());
     let live = published.live();
+    let standby = live.filter(|_| control.state.is_in_recovery());
     let followers = match FollowersReader::open(&wal).context("could not read the table of followers")? {
         Some(reader) => reader.list().context("could not read the table of followers")?,
         None => Vec::new(),
@@ -115,8 +118,9 @@ fn gather(options: &Status) -> anyhow::Result<Report> {
         flush_lsn: live.and_then(|status| known(status.flush)),
         replay_lsn: live.and_then(|status| known(status.apply)),
         connected_since: live.and_then(|status| status.connected_since).map(UnixMicros::as_u64),
-        replay_stopped: live.filter(|_| control.state.is_in_recovery()).map(|status| status.replay_stopped),
-        connected: live.filter(|_| control.state.is_in_recovery()).map(|status| status.connected),
+        replay_stopped: standby.map(|status| status.replay_stopped),
+        receiving_stopped: standby.map(|status| status.receiving_stopped),
+        connected: standby.map(|status| status.connected),
         refused: refused.map(refusal),
         followers: followers.into_iter().map(follower).collect(),
         pid: server.as_ref().map(|server| server.pid),
@@ -192,6 +196,9 @@ fn print(report: &Report) {
     }
     if report.replay_stopped == Some(true) {
         line("replay", "stopped: the files of the pages cannot grow or be written; its log says which");
+    }
+    if report.receiving_stopped == Some(true) {
+        line("receiving", "stopped: there is no space for more WAL; its log says where");
     }
     for follower in &report.followers {
         let or_dash = |lsn: &Option<String>| lsn.clone().unwrap_or_else(|| "-".to_owned());

@@ -100,12 +100,17 @@ impl Archive<'_> {
             size.segment_of(control.redo).file_name(control.timeline, size)
         });
         let restored =
-            self.command.restore(self.data_directory, name, &temporary(as_file), &last, self.running)?;
-        if restored == Restored::Stopped {
-            return Err(StandbyError::Stopped);
+            self.command.restore(self.data_directory, name, &temporary(as_file), &last, self.running);
+        if !matches!(restored, Ok(Restored::Here)) {
+            // Whatever it has brought takes space, and is of no use. What cannot be removed is in the way next time, and said.
+            let _ = fs::remove_file(&path);
         }
-        // A command that says yes and brings nothing means no.
-        Ok(restored == Restored::Here && path.exists())
+        match restored? {
+            // A command that says yes and brings nothing means no.
+            Restored::Here => is_there(&path),
+            Restored::Absent => Ok(false),
+            Restored::Stopped => Err(StandbyError::Stopped),
+        }
     }
 
     /// Gives a fetched segment its name, durably, if it is one and keeps what must be kept.
@@ -118,7 +123,7 @@ impl Archive<'_> {
             return Ok(false);
         }
         let kept = kept.bytes_since(size.start_of(segment)).min(length) as usize;
-        if to.exists() {
+        if is_there(&to)? {
             let new = fs::read(&from).map_err(failed("read", &from))?;
             let old = fs::read(&to).map_err(failed("read", &to))?;
             if new == old || new.get(..kept) != old.get(..kept) {
@@ -131,4 +136,9 @@ impl Archive<'_> {
         durable_rename(&OsDisk::new() as &dyn Disk, &from, &to).map_err(failed("rename", &from))?;
         Ok(true)
     }
+}
+
+/// Whether there is a file of this name. What cannot be told must not be taken for no: it would be written over.
+fn is_there(path: &Path) -> Result<bool, StandbyError> {
+    path.try_exists().map_err(failed("look for", path))
 }

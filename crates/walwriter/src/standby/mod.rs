@@ -121,6 +121,18 @@ pub enum StandbyError {
     Thread(io::Error),
 }
 
+impl StandbyError {
+    /// Whether it may have come of a full disk, with nothing begun that matters: a command that brings a file, or a file that
+    /// is written beside its name.
+    fn may_be_for_want_of_space(&self) -> bool {
+        match self {
+            Self::Restore(RestoreError::Failed { .. }) => true,
+            Self::File { action: "write", source, .. } => source.kind() == io::ErrorKind::StorageFull,
+            _ => false,
+        }
+    }
+}
+
 impl From<engine::EngineError> for StandbyError {
     fn from(error: engine::EngineError) -> Self {
         match error {

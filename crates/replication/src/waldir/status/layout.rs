@@ -55,11 +55,14 @@ pub struct Status {
     pub connected_since: Option<UnixMicros>,
     /// Whether replay has stopped, because the pages' files cannot grow or be written, and goes on once they can.
     pub replay_stopped: bool,
+    /// Whether receiving has stopped, because there is no space for another segment, and goes on once there is.
+    pub receiving_stopped: bool,
 }
 
-/// Bits of the last word.
+/// Bits of the flags' word.
 const CONNECTED: u64 = 1;
 const REPLAY_STOPPED: u64 = 2;
+const RECEIVING_STOPPED: u64 = 4;
 
 impl Status {
     /// What this process publishes before it knows anything.
@@ -80,6 +83,7 @@ impl Status {
             connected: false,
             connected_since: None,
             replay_stopped: false,
+            receiving_stopped: false,
         }
     }
 
@@ -102,12 +106,22 @@ impl Status {
             self.server_end.as_u64(),
             UnixMicros::to_word(self.last_byte_at),
             UnixMicros::to_word(self.last_durable_at),
-            u64::from(self.connected) * CONNECTED + u64::from(self.replay_stopped) * REPLAY_STOPPED,
+            self.flags(),
             UnixMicros::to_word(self.connected_since),
         ];
         for (word, field) in words.iter().skip(FIRST_FIELD).zip(fields) {
             word.store(field, Ordering::Relaxed);
         }
+    }
+
+    /// The flags' word.
+    fn flags(&self) -> u64 {
+        let flags = [
+            (self.connected, CONNECTED),
+            (self.replay_stopped, REPLAY_STOPPED),
+            (self.receiving_stopped, RECEIVING_STOPPED),
+        ];
+        flags.into_iter().filter(|(set, _)| *set).map(|(_, flag)| flag).sum()
     }
 
     pub(super) fn load(words: &[AtomicU64]) -> Self {
@@ -146,6 +160,7 @@ impl Status {
             last_durable_at: UnixMicros::new(last_durable_at),
             connected: flags & CONNECTED != 0,
             replay_stopped: flags & REPLAY_STOPPED != 0,
+            receiving_stopped: flags & RECEIVING_STOPPED != 0,
             connected_since: UnixMicros::new(connected_since),
         }
     }
@@ -173,7 +188,7 @@ mod tests {
         status.server_end = Lsn::new(10);
         status.last_byte_at = UnixMicros::new(5);
         status.last_durable_at = UnixMicros::new(4);
-        (status.connected, status.replay_stopped) = (true, true);
+        (status.connected, status.replay_stopped, status.receiving_stopped) = (true, false, true);
         status.store(&words);
         assert_eq!(Status::load(&words), status);
     }

@@ -45,12 +45,32 @@ impl Driver {
         }
     }
 
-    /// Fetches from the archive what replay wants next: the segment that begins at `wanted`, or a newer timeline.
+    /// Fetches from the archive what replay wants next: the segment that begins at `wanted`, or a newer timeline. Where there is
+    /// no space for it, there is none.
     fn fetch(&mut self, wanted: Lsn) -> Result<bool, StandbyError> {
         let options = self.options();
         let Some(command) = &options.restore_command else { return Ok(false) };
+        if !self.can_receive()? {
+            return Ok(false);
+        }
+        match self.fetch_by(command, &options, wanted) {
+            // A command that finds no space fails in whatever way it likes.
+            Err(error) if error.may_be_for_want_of_space() && !self.finds_space()? => {
+                self.receiving_stops(&error);
+                Ok(false)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn fetch_by(
+        &mut self,
+        command: &RestoreCommand,
+        options: &StandbyOptions,
+        wanted: Lsn,
+    ) -> Result<bool, StandbyError> {
         self.compare_with_archive(command)?;
-        let archive = self.archive(command, &options);
+        let archive = self.archive(command, options);
         // All of them first: one in between may have come to nothing (`findNewestTimeLine`).
         let mut newest = self.history.timeline();
         while archive.next_history(newest)? {

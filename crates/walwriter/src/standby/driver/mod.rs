@@ -1,11 +1,13 @@
 //! The thread that keeps replay going.
 //!
 //! In turns: what files have (`files`), then what the leader sends (`streaming`), then a wait, until a promotion
-//! (`promotion`) or a stop ends it. Who was refused by its source (`refused`) does the same, and lets nobody in.
+//! (`promotion`) or a stop ends it. Who was refused by its source (`refused`) does the same, and lets nobody in. Full disks
+//! stop one or the other, and end nothing (`space`).
 
 mod files;
 mod promotion;
 mod refused;
+mod space;
 mod streaming;
 
 use std::sync::Arc;
@@ -43,6 +45,8 @@ pub(super) struct Driver {
     wanted: bool,
     /// Replay has stopped for want of space, and is tried again from time to time. WAL is received meanwhile.
     stopped: bool,
+    /// Receiving has stopped for want of space, which is looked for from time to time. What is there is replayed meanwhile.
+    full: bool,
     wait: Duration,
 }
 
@@ -72,6 +76,7 @@ impl Driver {
             refusal,
             wanted: false,
             stopped: false,
+            full: false,
             wait: FIRST_WAIT,
             standby,
             shared,
@@ -155,37 +160,6 @@ impl Driver {
         }
         self.tell_consistent();
         Ok(())
-    }
-
-    /// Replay cannot go on for now: said once.
-    fn stops(&mut self, reason: &EngineError) {
-        if !std::mem::replace(&mut self.stopped, true) {
-            tracing::error!(
-                "replay has stopped at {}: {}; WAL is received all the same, reads are served, and replay goes on by itself \
-                 once there is space",
-                self.applied(),
-                reason.chain()
-            );
-            self.publish_stopped();
-        }
-    }
-
-    fn goes_on(&mut self) {
-        if std::mem::take(&mut self.stopped) {
-            tracing::info!("replay goes on");
-            self.publish_stopped();
-        }
-    }
-
-    fn publish_stopped(&self) {
-        if let Some(status) = &*self.shared.status.lock() {
-            status.replay_stopped(self.stopped);
-        }
-    }
-
-    /// When to try again to replay, if it has stopped.
-    fn next_attempt(&self) -> Option<Instant> {
-        self.stopped.then(|| Instant::now() + ATTEMPTS)
     }
 
     fn applied(&self) -> Lsn {

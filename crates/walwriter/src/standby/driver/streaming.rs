@@ -1,7 +1,8 @@
 //! What the leader sends.
 //!
 //! Invariants: when this returns, no receiver writes into `pg_wal` any more; and after WAL that could not be written or
-//! synced there is no next connection, which would find it in the page cache and take it for durable.
+//! synced there is no next connection, which would find it in the page cache and take it for durable. WAL that there is no
+//! space for was not written, and can be asked for again.
 
 use std::sync::Arc;
 
@@ -20,6 +21,9 @@ impl Driver {
     pub(super) fn leader(&mut self) -> Result<Next, StandbyError> {
         let options = self.options();
         let Some(conninfo) = options.leader.clone() else { return Ok(Next::GoOn) };
+        if !self.can_receive()? {
+            return Ok(Next::GoOn);
+        }
         let Some(start) = self.streaming_start()? else { return Ok(Next::GoOn) };
         let Some(status) = self.shared.status.lock().clone() else { return Ok(Next::Stop) };
         let receiver_options = ReceiverOptions {
@@ -59,6 +63,7 @@ impl Driver {
             Err(ref error @ ReceiverError::ForkedHistory { timeline, ours, theirs, .. }) => {
                 return Err(self.refuse(timeline, ours, theirs, error.to_string()));
             }
+            Err(error) if error.is_out_of_space() => self.receiving_stops(&error),
             Err(error) if error.is_disk_failure() => return Err(StandbyError::Receive(error)),
             Err(error) => self.explain(&error),
         }
