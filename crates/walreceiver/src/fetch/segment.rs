@@ -158,8 +158,7 @@ impl LineBytes<'_> {
 /// How far the directory's writer, if it lives, calls its timeline's WAL durable.
 fn durable_end(dir: &WalDir, timeline: TimelineId) -> Result<Lsn, WalDirError> {
     let reader = StatusReader::open(dir);
-    let reader =
-        reader.map_err(|source| WalDirError::Io { path: dir.path().join(STATUS_FILE), source })?;
+    let reader = reader.map_err(|source| WalDirError::Io { path: dir.path().join(STATUS_FILE), source })?;
     let status = reader.map(|reader| reader.read());
     Ok(match status.as_ref().and_then(|status| status.live()) {
         Some(live) if live.timeline == timeline => live.flush,

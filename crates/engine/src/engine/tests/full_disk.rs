@@ -170,7 +170,7 @@ fn full_log(disk: &SimDisk) -> Arc<Engine> {
     for number in 0..100 {
         insert(&engine, number, 1000).unwrap();
     }
-    await_segments(&engine, disk);
+    await_segments(&engine);
     disk.limit_space(Some(0));
     let refused =
         (0..10_000).find_map(|number| insert(&engine, number % 100, 800 + number as usize / 100).err());
@@ -205,7 +205,7 @@ fn a_switch_is_refused_where_only_the_segment_after_it_is_missing() {
     let disk = SimDisk::new();
     let engine = open(&disk, Path::new("/data"), OPTIONS());
     insert(&engine, 1, 100).unwrap();
-    await_segments(&engine, &disk);
+    await_segments(&engine);
     disk.limit_space(Some(0));
     // Those that are there are used up, and the last one is not left.
     let one_more = |length: &usize| engine.switch_segment().and_then(|_| insert(&engine, 2, *length)).is_ok();
@@ -219,7 +219,7 @@ fn a_switch_is_refused_where_only_the_segment_after_it_is_missing() {
 fn a_trees_number_that_the_log_has_no_space_for_is_not_given_out_later() {
     let disk = SimDisk::new();
     let engine = open(&disk, Path::new("/data"), OPTIONS());
-    await_segments(&engine, &disk);
+    await_segments(&engine);
     // The next number is one that has to be logged.
     let first = engine.new_tree().unwrap();
     engine.writer().numbers = Numbers::new(1000, first.as_u32() + 1);
