@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(published(&dir, first).unwrap().lsn, flush);
         assert_eq!(published(&dir, second), None);
 
-        let retention = Retention::new(dir.clone(), Shipping::new(), None);
+        let retention = Retention::new(dir.clone(), None);
         let known = || retention.known_durable(first).unwrap().unwrap();
         assert!(known().lsn == flush && known().witness.contains("walship.status"), "{:?}", known());
         let slot = SlotName::new("s").unwrap();
