@@ -144,27 +144,32 @@ pub(super) fn read_consistently<T>(sequence: &AtomicU64, read: impl Fn() -> T) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicBool;
 
     #[test]
     fn words_that_belong_together_are_read_together() {
         let sequence = AtomicU64::new(0);
         let words: Vec<AtomicU64> = (0..64).map(|_| AtomicU64::new(0)).collect();
-        let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !done.load(Ordering::Relaxed) {
+            let reader = scope.spawn(|| {
+                let mut reads = 0;
+                while reads < 20_000 {
                     let read = || words.iter().map(|word| word.load(Ordering::Relaxed)).collect::<Vec<_>>();
-                    let seen = read_consistently(&sequence, read).unwrap();
+                    // On a busy machine a writer may be without a processor for longer than a reader waits.
+                    let Some(seen) = read_consistently(&sequence, read) else { continue };
                     assert!(seen.iter().all(|word| *word == seen[0]), "{seen:?}");
+                    reads += 1;
                 }
             });
-            for number in 0..2_000_000 {
+            let mut number = 0;
+            while !reader.is_finished() {
+                number += 1;
                 write_consistently(&sequence, || {
                     words.iter().for_each(|word| word.store(number, Ordering::Relaxed));
                 });
+                if number % 64 == 0 {
+                    std::thread::yield_now();
+                }
             }
-            done.store(true, Ordering::Relaxed);
         });
     }
 
