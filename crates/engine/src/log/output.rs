@@ -17,6 +17,8 @@ pub(super) struct Output {
     current: Option<Current>,
     /// The buffer that is not being appended to.
     spare: Vec<u8>,
+    /// A write is under way; or has failed where that does not end the process (in simulations): nothing is known any more.
+    writing: bool,
 }
 
 #[derive(Debug)]
@@ -30,10 +32,14 @@ struct Current {
 
 impl Output {
     pub(super) fn new(segments: Arc<SegmentFiles>) -> Self {
-        Self { segments, current: None, spare: Vec::new() }
+        Self { segments, current: None, spare: Vec::new(), writing: false }
     }
 
+    /// Ends whatever asks once a write has failed.
     pub(super) fn take_spare(&mut self) -> Vec<u8> {
+        if self.writing {
+            fatal("the WAL could not be written before");
+        }
         std::mem::take(&mut self.spare)
     }
 
@@ -49,6 +55,7 @@ impl Output {
     /// Writes `bytes` at `at`. Whatever fails is the end of the process.
     pub(super) fn write(&mut self, mut at: Lsn, mut bytes: &[u8]) {
         let size = self.segments.size();
+        self.writing = true;
         while !bytes.is_empty() {
             let offset = size.offset_of(at);
             let room = (size.bytes() - offset) as usize;
@@ -65,6 +72,7 @@ impl Output {
             at = at.saturating_add(now.len() as u64);
             bytes = later;
         }
+        self.writing = false;
     }
 
     /// Makes everything written durable (`fdatasync`). A sync that fails is the end of the process: what it should have
