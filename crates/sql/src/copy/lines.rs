@@ -80,10 +80,7 @@ impl Lines {
         let data = Data { bytes, ended, csv: options.csv };
         let found = if data.csv { self.find_in_csv(&data, options)? } else { self.find_in_text(&data)? };
         if let Found::Record { end, next } = found {
-            assert!(
-                end < next && next <= bytes.len(),
-                "a record ends, at {end}, before the next begins, at {next}"
-            );
+            assert!(end < next && next <= bytes.len(), "a record ends before the next begins");
         }
         if found != Found::Nothing {
             (self.scanned, self.quoted) = (0, false);

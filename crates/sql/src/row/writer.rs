@@ -81,14 +81,7 @@ impl<'a> RowWriter<'a> {
                 format!("row is too big: size {length}"),
             ));
         }
-        assert_eq!(self.next, self.layout.columns(), "a row that is whole has all its columns");
-        let is_long = self.data_len() > usize::from(u16::MAX);
-        assert_eq!(
-            is_long,
-            !self.long_ends.is_empty(),
-            "the ends that narrow slots cannot hold are kept aside"
-        );
-        if is_long {
+        if self.data_len() > usize::from(u16::MAX) {
             self.widen();
         }
         Ok(())
@@ -153,7 +146,10 @@ impl<'a> RowWriter<'a> {
     }
 
     /// Rewrites the slots of a row whose data turned out longer than narrow offsets reach.
+    #[cold]
     fn widen(&mut self) {
+        assert_eq!(self.next, self.layout.columns(), "a row that is whole has all its columns");
+        assert!(!self.long_ends.is_empty(), "the ends that narrow slots cannot hold are kept aside");
         let narrow_data = self.start + self.layout.data[0] as usize;
         let mut head = self.out[self.start..narrow_data].to_vec();
         let bitmap_end = HEADER + self.layout.columns().div_ceil(8);
