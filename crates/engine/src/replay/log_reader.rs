@@ -188,3 +188,72 @@ pub(crate) fn describe(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use disk::{Disk, OpenMode, SimDisk, fill_zeros};
+    use wal::record::{Record, ResourceManager, Xid};
+    use wal::writer::{LogIdentity, LogWriter};
+    use wal::{SegmentNo, TimelineId};
+
+    use super::*;
+
+    const SYSTEM: SystemId = SystemId::new(7);
+    const FIRST: SegmentNo = SegmentNo::new(1);
+    const DIR: &str = "/pg_wal";
+
+    fn size() -> SegmentSize {
+        SegmentSize::new(1 << 20).unwrap()
+    }
+
+    /// A log of records with so much data each, and where each of them ends.
+    fn log(data: &[usize]) -> (Vec<u8>, Vec<Lsn>) {
+        let identity = LogIdentity { system_id: SYSTEM, segment_size: size(), version: WalVersion::V15 };
+        let mut writer = LogWriter::new(identity, TimelineId::FIRST, size().start_of(FIRST), Lsn::INVALID);
+        let mut append = |length: &usize| {
+            let data = vec![7; *length];
+            writer.append(&Record::new(ResourceManager::XLOG, 0x20, Xid::INVALID, &data)).unwrap();
+            writer.position()
+        };
+        let ends = data.iter().map(&mut append).collect();
+        (writer.drain(), ends)
+    }
+
+    #[test]
+    fn what_an_older_use_of_the_file_left_behind_the_end_is_not_read_though_it_begins_there() {
+        // Two records take as much as one: what follows them has the right place and checksum, and another link back.
+        let (old, old_ends) = log(&[100, 100, 100, 100]);
+        let (new, ends) = log(&[100, 230]);
+        assert_eq!(ends[1], old_ends[2]);
+        let mut bytes = new;
+        bytes.extend_from_slice(&old[bytes.len()..]);
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
+        disk.create_dir_all(Path::new(DIR)).unwrap();
+        let path = Path::new(DIR).join(FIRST.file_name(TimelineId::FIRST, size()));
+        let file = disk.open(&path, OpenMode::CreateNew).unwrap();
+        fill_zeros(&*file, 0, size().bytes().into()).unwrap();
+        file.write_all_at(&bytes, 0).unwrap();
+
+        let source = LogSource {
+            dir: WalDir::new(DIR, disk),
+            segment_size: size(),
+            system_id: SYSTEM,
+            history: TimelineHistory::root(),
+        };
+        for limits in [&[Lsn::MAX][..], &[ends[1], Lsn::MAX], &[ends[0], ends[1], Lsn::MAX]] {
+            let mut reader = LogReader::new(source.clone(), size().start_of(FIRST));
+            let mut found = 0;
+            for &limit in limits {
+                let mut count = |_: &LogRecord<'_>| {
+                    found += 1;
+                    Ok(())
+                };
+                while let Progress::More = reader.read(limit, &mut count).unwrap() {}
+            }
+            assert_eq!((found, reader.position()), (2, ends[1]), "read up to {limits:?}");
+        }
+    }
+}
