@@ -52,6 +52,9 @@ fn quiet_leader(name: &str) -> Quiet {
     Quiet { root, leader, stock, from, to, records }
 }
 
+/// How much a server sends at once, from a segment's start on (`MAX_SEND_SIZE`).
+const MESSAGE: u64 = 128 << 10;
+
 impl Quiet {
     fn wal(&self, from: Lsn, to: Lsn) -> Vec<u8> {
         read_wal(&self.stock, 1, segment_size(), from, to).unwrap()
@@ -228,7 +231,9 @@ fn wal_that_is_cut_swapped_repeated_or_made_up_is_refused() {
         let twice = [message.encode(), message.encode()].concat();
         Verdict::Replace(twice)
     });
-    quiet.assert_refused(5, "a message that comes twice", target..=quiet.to, repeated);
+    // The first of the two is the leader's.
+    let message_end = Lsn::new(target.as_u64().next_multiple_of(MESSAGE)).min(quiet.to);
+    quiet.assert_refused(5, "a message that comes twice", message_end..=quiet.to, repeated);
 
     // A whole segment in the place of another.
     let segment = segment_size().end_of(segment_size().segment_of(middle(2)));
@@ -269,12 +274,9 @@ fn wal_that_is_cut_swapped_repeated_or_made_up_is_refused() {
     let elsewhere = forge(target, |message, start, wal, _| {
         Verdict::Replace(message.with_wal(start.saturating_add(8192), wal).encode())
     });
-    quiet.assert_refused(
-        8,
-        "a position further on",
-        Lsn::new(target.as_u64() - (128 << 10))..=quiet.to,
-        elsewhere,
-    );
+    // What came before that message is the leader's.
+    let message = Lsn::new(target.as_u64() / MESSAGE * MESSAGE);
+    quiet.assert_refused(8, "a position further on", message..=quiet.to, elsewhere);
 }
 
 /// Runs a receiver through a proxy that breaks the protocol; it fails with one line, in bounded memory, and goes on
